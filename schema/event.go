@@ -43,8 +43,10 @@ type Event struct {
 	err error
 	// wire is what a decoded envelope held beyond the fields above; nil for events made here.
 	wire *wireParts
-	// checked says that Data is known to be a JSON object that may be published: encoded by a Type, or decoded.
-	checked bool
+	// checked and checkedLen say which Data is known to be right, as it was encoded by a Type or decoded: the bytes
+	// from there on. Data that somebody has put in its place later is somewhere else, and is checked.
+	checked    *byte
+	checkedLen int
 }
 
 // wireParts is what must survive a decode and encode although the fields of an Event do not show it.

@@ -1,0 +1,90 @@
+package schema
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// plainEvent is what one writes with encoding/json.
+type plainEvent struct {
+	ID       string          `json:"event_id"`
+	Type     string          `json:"event_type"`
+	Time     time.Time       `json:"timestamp"`
+	Source   string          `json:"source"`
+	Priority Priority        `json:"priority"`
+	Subject  *string         `json:"subject"`
+	Actor    *string         `json:"actor"`
+	Resource *string         `json:"resource"`
+	Data     json.RawMessage `json:"data"`
+	Metadata json.RawMessage `json:"metadata"`
+}
+
+func BenchmarkEncode(b *testing.B) {
+	e := mustDecode(b, envelope)
+	b.Run("append", func(b *testing.B) {
+		buf := make([]byte, 0, 1024)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := e.AppendJSON(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("validate+append", func(b *testing.B) {
+		buf := make([]byte, 0, 1024)
+		f := DefaultForbidden()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := e.Validate(f); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := e.AppendJSON(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Encode(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		var p plainEvent
+		if err := json.Unmarshal([]byte(envelope), &p); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := json.Marshal(&p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := []byte(envelope)
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			if _, err := Decode(body, 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			var p plainEvent
+			if err := json.Unmarshal(body, &p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
