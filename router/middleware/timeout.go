@@ -1,0 +1,151 @@
+package middleware
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// A TimeoutError is the error of a handler that failed once its time was over. errors.Is finds
+// context.DeadlineExceeded in it as well as whatever the handler returned.
+type TimeoutError struct {
+	After time.Duration // the time the handler had
+	Err   error         // what it returned
+}
+
+// Error returns the time and the text of the handler's error.
+func (e *TimeoutError) Error() string { return fmt.Sprintf("timed out after %v: %v", e.After, e.Err) }
+
+// Unwrap returns context.DeadlineExceeded and the handler's error.
+func (e *TimeoutError) Unwrap() []error { return []error{context.DeadlineExceeded, e.Err} }
+
+// Timeout gives each call of the handler a context that ends after d. An error that the handler returns after that is
+// wrapped in a [*TimeoutError]; a handler that succeeds although it is late has succeeded. Timeout waits for the handler
+// however long it takes: a deadline is a request, and to go on without the handler would mean two at work on one key.
+// When the handler has returned, its context is cancelled.
+//
+// The context starts a timer only when somebody asks for its Done channel, so that a handler that never does pays for
+// one small allocation and one look at the clock. A d of 0 or less means no timeout.
+func Timeout(d time.Duration) router.Middleware {
+	return func(next router.Handler) router.Handler {
+		if d <= 0 {
+			return next
+		}
+		return func(ctx context.Context, e schema.Event) error {
+			c := &lazyContext{parent: ctx, deadline: time.Now().Add(d)}
+			defer c.end()
+			err := next(c, e)
+			if err != nil && c.late() {
+				return &TimeoutError{After: d, Err: err}
+			}
+			return err
+		}
+	}
+}
+
+// A lazyContext is what context.WithDeadline makes, put off: until somebody asks for Done it is only a deadline that Err
+// compares with the clock. The first Done makes the standard library's context, and everything is left to that from
+// then on, including what package context asks for through Value to tie descendants to it without a goroutine.
+//
+// Err and Done must agree: once Err has said that the context has ended, it says so for ever, and a Done that is asked
+// for later is closed. Suppose Err finds the parent cancelled, and the deadline passes after that: a context made at
+// that moment could report either. So the first end that anybody saw is kept in err.
+type lazyContext struct {
+	parent   context.Context
+	deadline time.Time
+
+	mu    sync.Mutex
+	err   error // why it ended, where that was seen before there was a timed context
+	timed *timedContext
+}
+
+// timedContext is the context that the standard library made, and what releases it.
+type timedContext struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+// closed is the Done channel of a context that had ended before anybody asked.
+var closed = func() chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}()
+
+// Deadline returns the end of the handler's time, or the parent's deadline where that is earlier.
+func (c *lazyContext) Deadline() (time.Time, bool) {
+	if d, ok := c.parent.Deadline(); ok && d.Before(c.deadline) {
+		return d, true
+	}
+	return c.deadline, true
+}
+
+// Done starts the timer, unless the context has ended already.
+func (c *lazyContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed == nil {
+		if c.look() != nil {
+			return closed
+		}
+		t, cancel := context.WithDeadline(c.parent, c.deadline)
+		c.timed = &timedContext{t, cancel}
+	}
+	return c.timed.Done()
+}
+
+// Err says whether the context has ended, by the clock where no timer runs.
+func (c *lazyContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed != nil {
+		return c.timed.Err()
+	}
+	return c.look()
+}
+
+// Value returns the parent's value.
+func (c *lazyContext) Value(key any) any {
+	c.mu.Lock()
+	t := c.timed
+	c.mu.Unlock()
+	if t != nil {
+		return t.Value(key)
+	}
+	return c.parent.Value(key)
+}
+
+// look finds out, while no timer runs, whether the context has ended by now, and keeps the answer if it has. The caller
+// holds mu.
+func (c *lazyContext) look() error {
+	switch {
+	case c.err != nil:
+	case c.parent.Err() != nil:
+		c.err = c.parent.Err()
+	case !time.Now().Before(c.deadline):
+		c.err = context.DeadlineExceeded
+	}
+	return c.err
+}
+
+// late reports whether the handler's own time is over, as opposed to the parent's having ended.
+func (c *lazyContext) late() bool {
+	return c.Err() == context.DeadlineExceeded && !time.Now().Before(c.deadline)
+}
+
+// end cancels the context and releases its timer, if it came to have one.
+func (c *lazyContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timed != nil {
+		c.timed.cancel()
+		return
+	}
+	if c.err == nil {
+		c.err = context.Canceled
+	}
+}
