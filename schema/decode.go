@@ -18,14 +18,15 @@ const maxUnknown = 64
 // It is lenient where older publishers differ: subject, actor, resource and metadata may be absent or null, and an
 // empty subject, actor or resource is none. Timestamps may have any offset; Event.Time is in UTC.
 //
-// The event's Data and Metadata are parts of b, which must not be modified afterwards; its strings are copies.
-// Decode allocates once for the strings, and once or twice more where the envelope has members that are not in the contract.
+// The event's Data and Metadata are parts of b, which must not be modified afterwards; its strings are copies. Decode
+// allocates once for the strings, and once or twice more where the envelope has members that are not in the contract.
 func Decode(b []byte, maxBytes int) (Event, error) {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
 	if len(b) > maxBytes {
-		return Event{}, &DecodeError{ReasonTooLarge, maxBytes, fmt.Sprintf("%d bytes, at most %d are allowed", len(b), maxBytes)}
+		msg := fmt.Sprintf("%d bytes, at most %d are allowed", len(b), maxBytes)
+		return Event{}, &DecodeError{ReasonTooLarge, maxBytes, msg}
 	}
 	d := decoder{b: b}
 	if err := d.scan(); err != nil {
@@ -266,8 +267,8 @@ func (d *decoder) fillTime(e *Event) (foreign string, err *DecodeError) {
 	return string(text), nil
 }
 
-// extra returns the unknown members as Encode writes them: schema_version first, signature last, the others in the order
-// in which they came.
+// extra returns the unknown members as Encode writes them: schema_version first, signature last, the others in the
+// order in which they came.
 func (d *decoder) extra() []byte {
 	size := 0
 	for _, m := range d.unknown {

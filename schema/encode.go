@@ -18,9 +18,9 @@ func Encode(e Event) ([]byte, error) {
 // MarshalJSON is Encode.
 func (e Event) MarshalJSON() ([]byte, error) { return Encode(e) }
 
-// AppendJSON is [Encode] for publishers in a hurry: it appends to dst and does not allocate where dst has room. It trusts
-// e: an event that did not pass [Event.Validate] may come out as bytes that nobody can read. Where it returns an error, it
-// returns dst as it was.
+// AppendJSON is [Encode] for publishers in a hurry: it appends to dst and does not allocate where dst has room. It
+// trusts e: an event that did not pass [Event.Validate] may come out as bytes that nobody can read. Where it returns an
+// error, it returns dst as it was.
 func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
 	if e.err != nil {
 		return dst, e.err

@@ -10,8 +10,9 @@ import (
 //
 // An entry is a word such as "token", or several such as "api_key". A key is forbidden where the words of an entry
 // stand in it next to each other, whole words without regard to case: "token" forbids token, reset_token, resetToken
-// and X-Token-Id, not tokenised. Words are told apart as snake_case, kebab-case and camelCase do, and a number is a word
-// of its own. How the words of an entry are joined makes no difference: "api_key" forbids apiKey, APIKey and apikey too.
+// and X-Token-Id, not tokenised. Words are told apart as snake_case, kebab-case and camelCase do, and a number is a
+// word of its own. How the words of an entry are joined makes no difference: "api_key" forbids apiKey, APIKey and
+// apikey too.
 type Forbidden struct {
 	entries map[string]string // from the words run together to the entry
 	longest int               // the length of the longest key of entries

@@ -6,8 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
-
-	jsonv2 "github.com/go-json-experiment/json"
+	"strings"
 )
 
 // Metadata is the context of an event: a JSON object whose members keep their order, and whose bytes are kept as they
@@ -47,8 +46,8 @@ func (m Metadata) Text(key string) string {
 	return string(unquoted(m.raw, s))
 }
 
-// Set gives key a value: in the place of the old value, or at the end. The value is written as payloads are (see [Type]);
-// a json.RawMessage is taken as it is. The error names the key and says why the value has no JSON, and m is unchanged.
+// Set gives key a value: in the place of the old value, or at the end. The value is written as payloads are (see
+// [Type]). The error names the key and says why the value has no JSON, and m is unchanged.
 func (m *Metadata) Set(key string, value any) error {
 	text, err := appendMetadataValue(nil, value)
 	if err != nil {
@@ -76,10 +75,7 @@ func (m *Metadata) Set(key string, value any) error {
 // appendMetadataValue appends value as JSON that may stand inside of metadata.
 func appendMetadataValue(dst []byte, value any) ([]byte, error) {
 	if s, ok := value.(string); ok {
-		dst, ok = appendString(dst, s)
-		if !ok {
-			return nil, fmt.Errorf("the string is not UTF-8")
-		}
+		dst, _ = appendString(dst, strings.ToValidUTF8(s, "\ufffd"))
 		return dst, nil
 	}
 	text, err := marshalGuarded(value)
@@ -94,16 +90,6 @@ func appendMetadataValue(dst []byte, value any) ([]byte, error) {
 
 // metadataDepth is how many braces are open around a value in metadata: the envelope's and the metadata's.
 const metadataDepth = 2
-
-// marshalGuarded is Marshal with a panic of the value's own methods turned into an error.
-func marshalGuarded(value any) (text []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("encoding panicked: %.200v", p)
-		}
-	}()
-	return jsonv2.Marshal(value, payloadOptions)
-}
 
 // Len returns how many members there are.
 func (m Metadata) Len() int {

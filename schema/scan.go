@@ -207,7 +207,8 @@ func skipString(b []byte, i int) (end int, escaped bool, err *DecodeError) {
 	}
 }
 
-// skipPlain returns the index of the first byte that ends a string or needs a closer look. It takes eight bytes at a time.
+// skipPlain returns the index of the first byte that ends a string or needs a closer look. It takes eight bytes at a
+// time.
 func skipPlain(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
 		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
@@ -223,8 +224,8 @@ func skipPlain(b []byte, i int) int {
 // isSpecial reports whether c has to be escaped in a string, ends it, or is no ASCII.
 func isSpecial(c byte) bool { return c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf }
 
-// special is isSpecial for eight bytes: the lowest bit that it sets is the top bit of the first special byte. Higher bits
-// may be wrong, as the subtractions borrow upwards (Anderson, "Bit Twiddling Hacks", hasless and haszero).
+// special is isSpecial for eight bytes: the lowest bit that it sets is the top bit of the first special byte. Higher
+// bits may be wrong, as the subtractions borrow upwards (Anderson, "Bit Twiddling Hacks", hasless and haszero).
 func special(w uint64) uint64 {
 	const (
 		ones = 0x0101010101010101

@@ -2,8 +2,8 @@ package schema
 
 import "time"
 
-// appendTime appends t as RFC 3339 in UTC with a Z, with a fraction only where it is not zero, and then without zeros at
-// its end. ok is false where the year does not have four digits.
+// appendTime appends t as RFC 3339 in UTC with a Z, with a fraction only where it is not zero, and then without zeros
+// at its end. ok is false where the year does not have four digits.
 func appendTime(dst []byte, t time.Time) (_ []byte, ok bool) {
 	t = t.UTC()
 	year, month, day := t.Date()
@@ -37,10 +37,11 @@ func appendFraction(dst []byte, ns int) []byte {
 	return dst
 }
 
-// parseTime reads a timestamp by RFC 3339, section 5.6, in UTC. Digits beyond nanoseconds are cut off, and a leap second is
-// refused, since time.Time has none. canonical says whether appendTime would write the same text again.
+// parseTime reads a timestamp by RFC 3339, section 5.6, in UTC. Digits beyond nanoseconds are cut off, and a leap
+// second is refused, since time.Time has none. canonical says whether appendTime would write the same text again.
 func parseTime(s []byte) (t time.Time, canonical, ok bool) {
-	if len(s) < len("2006-01-02T15:04:05Z") || s[4] != '-' || s[7] != '-' || s[10]|' ' != 't' || s[13] != ':' || s[16] != ':' {
+	const shortest = len("2006-01-02T15:04:05Z")
+	if len(s) < shortest || s[4] != '-' || s[7] != '-' || s[10]|' ' != 't' || s[13] != ':' || s[16] != ':' {
 		return t, false, false
 	}
 	century, ok1 := digits2(s[0:], 0, 99)
@@ -82,8 +83,8 @@ func daysIn(year, month int) int {
 	}
 }
 
-// parseFraction reads a fraction of a second, if there is one; n is its length, 1 for a dot without digits. trimmed says
-// that it is absent, or has one to nine digits and no zero at its end.
+// parseFraction reads a fraction of a second, if there is one; n is its length, 1 for a dot without digits. trimmed
+// says that it is absent, or has one to nine digits and no zero at its end.
 func parseFraction(s []byte) (ns, n int, trimmed bool) {
 	if len(s) == 0 || s[0] != '.' {
 		return 0, 0, true

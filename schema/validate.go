@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,6 +11,8 @@ type FieldError struct {
 	Type    string // the event's type
 	Field   string // the field's name on the wire, such as "event_id"
 	Problem string // what is wrong, and the remedy
+
+	err error // the cause, where there is one
 }
 
 // Error names the event's type and the field, and says what is wrong with it.
@@ -19,13 +20,14 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("schema: event of type %.200q: %s %s", e.Type, e.Field, e.Problem)
 }
 
-// Validate reports the first thing for which e must not be published: a *FieldError that names the field and the remedy,
-// or the error that [Type.New] kept.
+// Validate reports the first thing for which e must not be published: a *FieldError that names the field and the
+// remedy, or the error that [Type.New] kept.
 //
 // It wants an ID and a Source of 1 to [MaxNameLen] bytes without control characters, a Type that is a name, a known
-// Priority, a Time whose year has four digits, strings in UTF-8, Data that is a JSON object no more than [MaxDepth] deep
-// (the envelope counted) without a key twice, and no key in Metadata, or in Data that was not made by a [Type], that f
-// forbids. A nil f forbids nothing. Data that was decoded, or made by a Type, has been checked and is not looked at again.
+// Priority, a Time whose year has four digits, strings in UTF-8, Data that is a JSON object no more than [MaxDepth]
+// deep (the envelope counted) without a key twice, and no key in Metadata, or in Data that was not made by a [Type],
+// that f forbids. A nil f forbids nothing. Data that was decoded, or made by a Type, has been checked and is not looked
+// at again.
 func (e *Event) Validate(f *Forbidden) error {
 	if e.err != nil {
 		return e.err
@@ -52,6 +54,9 @@ func (e *Event) Validate(f *Forbidden) error {
 	}
 	return nil
 }
+
+// Unwrap returns the error of the codec or of the payload's own methods, or nil.
+func (e *FieldError) Unwrap() error { return e.err }
 
 // checkStrings reports the first string of e that is not what it has to be.
 func (e *Event) checkStrings() *FieldError {
@@ -85,7 +90,7 @@ func (e *Event) checkData(f *Forbidden) error {
 	end, fault := skipValue(e.Data, 0, dataDepth)
 	switch {
 	case fault != nil:
-		return e.fault("data", fmt.Sprintf("is not JSON of this library's limits: at byte %d: %s", fault.Offset, fault.Msg))
+		return e.fault("data", fmt.Sprintf("cannot be published: at byte %d: %s", fault.Offset, fault.Msg))
 	case e.Data[0] != '{':
 		return e.fault("data", "is "+kindOf(e.Data[0])+", it has to be an object")
 	case end != len(e.Data):
@@ -115,5 +120,3 @@ func (e *Event) dataChecked() bool {
 func forbiddenProblem(key, word string) string {
 	return fmt.Sprintf("has the key %.100q, which names a %s: secrets do not belong in events, leave it out", key, word)
 }
-
-var errNoObject = errors.New("the payload is null")

@@ -7,8 +7,8 @@
 //	token   = 1 or more of a-z 0-9 _ -
 //	first   = a token that begins with a-z or 0-9
 //
-// A pattern is a name in which a token may be "*", which matches exactly one token, and the last token may be ">", which
-// matches one or more. A pattern without wildcards matches only itself.
+// A pattern is a name in which a token may be "*", which matches exactly one token, and the last token may be ">",
+// which matches one or more. A pattern without wildcards matches only itself.
 //
 // The package imports nothing of this module. Everything in it is pure and safe for concurrent use.
 package pattern
