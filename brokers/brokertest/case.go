@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -28,7 +29,8 @@ type need struct {
 }
 
 func promise(field string, made func(brokers.Capabilities) bool) need {
-	return need{field: field, text: field, met: func(c brokers.Capabilities, _ Harness) bool { return made(c) }}
+	field, level, _ := strings.Cut(field, " ")
+	return need{field: field, text: strings.TrimSpace(field + " " + level), met: func(c brokers.Capabilities, _ Harness) bool { return made(c) }}
 }
 
 // without selects a case for connections that do not make the promise: they have to say so.
@@ -46,8 +48,8 @@ func fault(text string, has func(Harness) bool) need {
 var (
 	durable  = promise("Durable", func(c brokers.Capabilities) bool { return c.Durable })
 	groups   = promise("Groups", func(c brokers.Capabilities) bool { return c.Groups })
-	keyOrder = promise("Order", func(c brokers.Capabilities) bool { return c.Order >= brokers.OrderKey })
-	chOrder  = promise("Order", func(c brokers.Capabilities) bool { return c.Order >= brokers.OrderChannel })
+	keyOrder = promise("Order key", func(c brokers.Capabilities) bool { return c.Order >= brokers.OrderKey })
+	chOrder  = promise("Order channel", func(c brokers.Capabilities) bool { return c.Order >= brokers.OrderChannel })
 	attempts = promise("Attempts", func(c brokers.Capabilities) bool { return c.Attempts })
 	delay    = promise("Delay", func(c brokers.Capabilities) bool { return c.Delay })
 	patterns = promise("Patterns", func(c brokers.Capabilities) bool { return c.Patterns })
@@ -65,7 +67,8 @@ var (
 func Cases() []Case {
 	var all []Case
 	for _, file := range [][]Case{
-		publishCases, subscribeCases, orderCases,
+		publishCases, subscribeCases, orderCases, groupCases, redeliveryCases, attemptCases, delayCases, patternCases,
+		limitCases, malformedCases, gapCases, frozenCases, durableCases, refusalCases, closeCases,
 	} {
 		all = append(all, file...)
 	}

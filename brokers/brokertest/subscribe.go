@@ -109,7 +109,10 @@ func slowSinkAlone(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	release := make(chan struct{})
 	w.undo = append(w.undo, func() { close(release) })
-	w.subscribe(conn, brokers.Subscription{Channels: []string{ch}}, on(func([]brokers.Delivery) { <-release }))
+	w.subscribe(conn, brokers.Subscription{Channels: []string{ch}}, on(func(batch []brokers.Delivery) {
+		<-release
+		_ = settle(context.WithoutCancel(w.ctx), batch, brokers.Ack, 0)
+	}))
 	quick := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
 	msgs := w.messages(200, ch)
 	for _, m := range msgs {

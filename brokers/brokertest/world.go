@@ -155,3 +155,38 @@ func (w *world) fault(what string, f func() error) {
 		w.Fatalf("%s: %v", what, err)
 	}
 }
+
+// pollEvery is how often a condition is looked at that nobody announces.
+const pollEvery = 10 * time.Millisecond
+
+// poll calls check from time to time until it is satisfied. It fails with what check says is expected, or with what one
+// of subs complains of.
+func (w *world) poll(subs []*subscriber, check func() (string, bool)) {
+	w.Helper()
+	deadline := time.NewTimer(w.h.Patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		for _, s := range subs {
+			s.complaints()
+		}
+		what, ok := check()
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			w.Fatalf("%s: not after %v", what, w.h.Patience)
+		}
+	}
+}
+
+// group returns the name of a group that was never used, or "" where groups are not promised.
+func (w *world) group() string {
+	if !w.caps.Groups {
+		return ""
+	}
+	return "g-" + w.h.Channel()
+}

@@ -1,0 +1,230 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+var closeCases = []Case{
+	{
+		Name:        "a second Close does nothing",
+		Explanation: "Several owners close a connection: a defer, a signal handler, a test's cleanup.",
+		run:         closeTwice,
+	},
+	{
+		Name:        "after Close, Publish marks every message NotSent with ErrClosed, and Subscribe returns ErrClosed",
+		Explanation: "The bus must know that nothing was sent, and that trying again on this connection is no use.",
+		run:         closedConn,
+	},
+	{
+		Name: "Close is prompt where nothing is left to settle, and Subscribe returns nil",
+		Explanation: "A deployment waits for it. A reader of kafka-go that is idle holds Close for ten seconds unless it is told " +
+			"otherwise.",
+		run: closeIsPrompt,
+	},
+	{
+		Name:        "Close waits for what is being handled",
+		Explanation: "An orderly shutdown settles what handlers finish; an event that was handled and not acked comes again.",
+		run:         closeWaits,
+	},
+	{
+		Name:        "Close returns by its deadline although a handler never settles",
+		Explanation: "One stuck handler must not keep a process alive until its supervisor kills it.",
+		run:         closeWithUnsettled,
+	},
+	{
+		Name:        "Close returns by its deadline although a sink blocks",
+		Explanation: "As above, where the stuck handler has also filled every buffer up to the sink.",
+		run:         closeWithBlockedSink,
+	},
+	{
+		Name:        "Close of one connection leaves another alone",
+		Explanation: "Two buses in one process share nothing but the broker.",
+		run:         closeLeavesOthers,
+	},
+	{
+		Name: "Publish, Subscribe and Close at the same time",
+		Explanation: "A Conn is safe for concurrent use, and shutdown comes when it comes: no panic, no race, no call that hangs, " +
+			"and no message that is said to be taken after all.",
+		run: closeInTheMiddle,
+	},
+	{
+		Name:        "no goroutine is left after Close",
+		Explanation: "A service that reconnects with new credentials each hour would carry them all.",
+		run:         noGoroutineIsLeft,
+	},
+}
+
+// closeSoon bounds a Close that has nothing to wait for.
+const closeSoon = 3 * time.Second
+
+func closeTwice(w *world) {
+	conn := w.open()
+	for i := range 2 {
+		w.do("Close returns", w.h.Patience, func() {
+			if err := conn.Close(w.within(w.h.Patience)); err != nil {
+				w.Errorf("Close %d of an idle connection: %v", i+1, err)
+			}
+		})
+	}
+}
+
+func closedConn(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	if err := conn.Close(w.within(w.h.Patience)); err != nil {
+		w.Errorf("Close of an idle connection: %v", err)
+	}
+	batch := w.messages(3, ch)
+	err := conn.Publish(w.ctx, batch)
+	for i, o := range w.outcomes(len(batch), err) {
+		if o != brokers.NotSent {
+			w.Errorf("message %d is %v after Close", i, o)
+		}
+	}
+	if !errors.Is(err, brokers.ErrClosed) {
+		w.Errorf("Publish after Close returned %v, wants ErrClosed", err)
+	}
+	sub := w.start(conn, brokers.Subscription{Channels: []string{ch}})
+	w.await("Subscribe returns after Close", w.h.Patience, sub.done)
+	if !errors.Is(sub.err, brokers.ErrClosed) {
+		w.Errorf("Subscribe after Close returned %v, wants ErrClosed", sub.err)
+	}
+	if conn.Retryable(brokers.ErrClosed) {
+		w.Errorf("ErrClosed is said to be retryable")
+	}
+}
+
+func closeIsPrompt(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
+	idle := w.subscribe(conn, brokers.Subscription{Channels: []string{w.h.Channel()}})
+	msgs := w.messages(50, ch)
+	w.publish(conn, msgs...)
+	sub.waitFor("all messages arrive", msgs...)
+	w.do("Close returns promptly", closeSoon, func() {
+		if err := conn.Close(w.within(w.h.Patience)); err != nil {
+			w.Errorf("Close: %v", err)
+		}
+	})
+	for _, s := range []*subscriber{sub, idle} {
+		w.await("Subscribe returns after Close", w.h.Patience, s.done)
+		if s.err != nil {
+			w.Errorf("Subscribe returned %v when the connection was closed", s.err)
+		}
+	}
+}
+
+func closeWaits(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, unsettled)
+	m := w.message(ch, "k")
+	w.publish(conn, m)
+	d := sub.waitFor("the message arrives", m)[0].Delivery
+	closed := make(chan struct{})
+	var err error
+	go func() {
+		defer close(closed)
+		err = conn.Close(w.within(w.h.Patience))
+	}()
+	if d.Settler != nil {
+		if w.happens(closed, brief) {
+			w.Fatalf("Close returned %v while a delivery was not settled", err)
+		}
+		if err := settle(w.ctx, []brokers.Delivery{d}, brokers.Ack, 0); err != nil {
+			w.Errorf("Settle while Close waits: %v", err)
+		}
+	}
+	w.await("Close returns once all is settled", closeSoon, closed)
+	if err != nil {
+		w.Errorf("Close returned %v although all is settled", err)
+	}
+}
+
+func closeWithUnsettled(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, unsettled)
+	m := w.message(ch, "k")
+	w.publish(conn, m)
+	sub.waitFor("the message arrives", m)
+	w.closesBy(conn, 200*time.Millisecond)
+	w.await("Subscribe returns once Close's deadline has passed", w.h.Patience, sub.done)
+	if sub.err != nil {
+		w.Errorf("Subscribe returned %v", sub.err)
+	}
+}
+
+func closeWithBlockedSink(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	release := make(chan struct{})
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, on(func([]brokers.Delivery) {
+		<-release
+	}))
+	w.publish(conn, w.messages(100, ch)...)
+	sub.waitCount("a message arrives", 1)
+	w.closesBy(conn, 200*time.Millisecond)
+	close(release)
+	w.await("Subscribe returns once the sink goes on", w.h.Patience, sub.done)
+}
+
+// closesBy fails unless Close returns by its deadline.
+func (w *world) closesBy(conn brokers.Conn, limit time.Duration) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, limit)
+	defer cancel()
+	w.do("Close returns by its deadline", limit+promptly, func() { _ = conn.Close(ctx) })
+}
+
+func closeLeavesOthers(w *world) {
+	conn, other, ch := w.open(), w.open(), w.h.Channel()
+	sub := w.subscribe(other, brokers.Subscription{Channels: []string{ch}})
+	_ = w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
+	if err := conn.Close(w.within(w.h.Patience)); err != nil {
+		w.Errorf("Close: %v", err)
+	}
+	msgs := w.messages(20, ch)
+	w.publish(other, msgs...)
+	w.exactly(sub.waitFor("messages arrive on the other connection", msgs...), msgs)
+}
+
+func closeInTheMiddle(w *world) {
+	for range 5 {
+		conn, ch := w.open(), w.h.Channel()
+		watcher := w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}})
+		var mu sync.Mutex
+		var taken []brokers.Message
+		var wg sync.WaitGroup
+		began := make(chan struct{})
+		batches := make([][]brokers.Message, 4*50)
+		for i := range batches {
+			batches[i] = w.messages(5, ch)
+		}
+		for g := range 4 {
+			wg.Go(func() {
+				for _, batch := range batches[g*50 : (g+1)*50] {
+					if conn.Publish(w.ctx, batch) == nil {
+						mu.Lock()
+						taken = append(taken, batch...)
+						mu.Unlock()
+					}
+					if g == 0 && !isClosed(began) {
+						close(began)
+					}
+				}
+			})
+		}
+		for range 4 {
+			wg.Go(func() {
+				s := &subscriber{w: w, ready: make(chan struct{}), changed: make(chan struct{})}
+				_ = conn.Subscribe(w.ctx, brokers.Subscription{Name: "racer", Channels: []string{ch}}, s)
+			})
+		}
+		w.await("a first batch is published", w.h.Patience, began)
+		w.do("Close returns", w.h.Patience, func() { _ = conn.Close(w.within(w.h.Patience)) })
+		w.do("all Publish and Subscribe calls return", w.h.Patience, wg.Wait)
+		watcher.waitFor("what was taken arrives", taken...)
+	}
+}

@@ -1,0 +1,82 @@
+package brokertest
+
+import (
+	"context"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+var frozenCases = []Case{
+	{
+		Name: "Publish returns with its context although the broker is frozen",
+		Explanation: "The rule above all: a frozen broker never slows the operation that publishes. Several clients hold a call " +
+			"for seconds, whatever its context says.",
+		needs: []need{canFreeze},
+		run:   frozenPublish,
+	},
+	{
+		Name:        "Close returns by its deadline although the broker is frozen",
+		Explanation: "A service that is told to stop stops, or is killed by its supervisor with work in its hands.",
+		needs:       []need{canFreeze},
+		run:         frozenClose,
+	},
+	{
+		Name:        "delivery goes on after the broker has thawed, and nothing is missed silently",
+		Explanation: "A frozen broker is back within seconds; nobody restarts a service for that.",
+		needs:       []need{canFreeze},
+		run:         thawed,
+	},
+}
+
+func (w *world) freeze() {
+	w.Helper()
+	w.fault("Freeze", w.h.Freeze)
+	w.undo = append(w.undo, func() { _ = w.h.Thaw() })
+}
+
+func frozenPublish(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	w.publish(conn, w.message(ch, "warm-up"))
+	w.freeze()
+	const limit = 200 * time.Millisecond
+	for range 3 {
+		batch := w.messages(10, ch)
+		ctx, cancel := context.WithTimeout(w.ctx, limit)
+		var err error
+		w.do("Publish returns with its context", limit+promptly, func() { err = conn.Publish(ctx, batch) })
+		cancel()
+		for i, o := range w.outcomes(len(batch), err) {
+			if o != brokers.NotSent && o != brokers.Unknown {
+				w.Errorf("message %d is %v although the broker is frozen", i, o)
+			}
+		}
+	}
+}
+
+func frozenClose(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}}, unsettled)
+	m := w.message(ch, "k")
+	w.publish(conn, m)
+	sub.waitFor("a message arrives before the freeze", m)
+	w.freeze()
+	const limit = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(w.ctx, limit)
+	defer cancel()
+	w.do("Close returns by its deadline", limit+promptly, func() { _ = conn.Close(ctx) })
+	w.await("Subscribe returns after Close", w.h.Patience, sub.done)
+}
+
+func thawed(w *world) {
+	publisher, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}, Group: w.group()})
+	before := w.messages(20, ch)
+	w.publish(publisher, before...)
+	sub.waitFor("what is published before the freeze arrives", before...)
+	w.freeze()
+	taken := w.publishThrough(publisher, ch)
+	w.fault("Thaw", w.h.Thaw)
+	taken = append(taken, w.resumed(sub, publisher, ch)...)
+	account(sub, taken)
+}
