@@ -121,14 +121,14 @@ func (r *retrier) again(ctx context.Context, e schema.Event, next router.Handler
 	base := router.Attempt(ctx)
 	for n := 1; ; n++ {
 		if final(err) {
-			return err
+			return counted(n, err)
 		}
 		if ctx.Err() != nil {
 			return interrupted(err)
 		}
 		delay, more := r.policy.next(n, err, r.random())
 		if !more {
-			return exhausted(n, err)
+			return counted(n, err)
 		}
 		if !r.wait(ctx, Retrying{e, base + n - 1, err, delay}) {
 			return interrupted(err)
@@ -193,9 +193,29 @@ func observe(fn func(Retrying), what Retrying) {
 
 func interrupted(err error) error { return fmt.Errorf("%w: %w", ErrInterrupted, err) }
 
-func exhausted(attempts int, err error) error {
+// An AttemptsError is the last error of a handler that was tried more than once.
+type AttemptsError struct {
+	Attempts int // in this process
+	Err      error
+}
+
+// Error says how often the handler was tried, and the last error.
+func (e *AttemptsError) Error() string { return fmt.Sprintf("after %d attempts: %v", e.Attempts, e.Err) }
+
+// Unwrap returns the last error.
+func (e *AttemptsError) Unwrap() error { return e.Err }
+
+// Attempts returns how many attempts of Retry led to err: 1 where it does not say.
+func Attempts(err error) int {
+	if counted := new(AttemptsError); errors.As(err, &counted) {
+		return counted.Attempts
+	}
+	return 1
+}
+
+func counted(attempts int, err error) error {
 	if attempts == 1 {
 		return err
 	}
-	return fmt.Errorf("after %d attempts: %w", attempts, err)
+	return &AttemptsError{Attempts: attempts, Err: err}
 }

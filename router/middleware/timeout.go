@@ -3,7 +3,7 @@ package middleware
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eventbus-go/eventbus/router"
@@ -53,28 +53,32 @@ func Timeout(d time.Duration) router.Middleware {
 //
 // Err and Done must agree: once Err has said that the context has ended, it says so for ever, and a Done that is asked
 // for later is closed. Suppose Err finds the parent cancelled, and the deadline passes after that: a context made at
-// that moment could report either. So the first end that anybody saw is kept in err.
+// that moment could report either. So the first fate that anybody saw is kept, and there is one: whoever comes second
+// takes what the first one set.
 type lazyContext struct {
 	parent   context.Context
 	deadline time.Time
-
-	mu    sync.Mutex
-	err   error // why it ended, where that was seen before there was a timed context
-	timed *timedContext
+	fate     atomic.Pointer[fate] // nil for as long as nobody asked and it has not ended
 }
 
-// timedContext is the context that the standard library made, and what releases it.
-type timedContext struct {
-	context.Context
+// A fate is how a lazyContext ends: as timed does, or where timed is nil, it has ended already, by err.
+type fate struct {
+	timed  context.Context
 	cancel context.CancelFunc
+	err    error
 }
 
-// closed is the Done channel of a context that had ended before anybody asked.
-var closed = func() chan struct{} {
-	ch := make(chan struct{})
-	close(ch)
-	return ch
-}()
+var (
+	cancelled = &fate{err: context.Canceled}
+	expired   = &fate{err: context.DeadlineExceeded}
+
+	// closed is the Done channel of a context that had ended before anybody asked.
+	closed = func() chan struct{} {
+		ch := make(chan struct{})
+		close(ch)
+		return ch
+	}()
+)
 
 // Deadline returns the end of the handler's time, or the parent's deadline where that is earlier.
 func (c *lazyContext) Deadline() (time.Time, bool) {
@@ -86,50 +90,59 @@ func (c *lazyContext) Deadline() (time.Time, bool) {
 
 // Done starts the timer, unless the context has ended already.
 func (c *lazyContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.timed == nil {
-		if c.look() != nil {
-			return closed
+	f := c.look()
+	if f == nil {
+		timed, cancel := context.WithDeadline(c.parent, c.deadline)
+		if f = c.settle(&fate{timed: timed, cancel: cancel}); f.timed != timed {
+			cancel()
 		}
-		t, cancel := context.WithDeadline(c.parent, c.deadline)
-		c.timed = &timedContext{t, cancel}
 	}
-	return c.timed.Done()
+	if f.timed == nil {
+		return closed
+	}
+	return f.timed.Done()
 }
 
 // Err says whether the context has ended, by the clock where no timer runs.
 func (c *lazyContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.timed != nil {
-		return c.timed.Err()
+	switch f := c.look(); {
+	case f == nil:
+		return nil
+	case f.timed == nil:
+		return f.err
+	default:
+		return f.timed.Err()
 	}
-	return c.look()
 }
 
 // Value returns the parent's value.
 func (c *lazyContext) Value(key any) any {
-	c.mu.Lock()
-	t := c.timed
-	c.mu.Unlock()
-	if t != nil {
-		return t.Value(key)
+	if f := c.fate.Load(); f != nil && f.timed != nil {
+		return f.timed.Value(key)
 	}
 	return c.parent.Value(key)
 }
 
-// look finds out, while no timer runs, whether the context has ended by now, and keeps the answer if it has. The caller
-// holds mu.
-func (c *lazyContext) look() error {
-	switch {
-	case c.err != nil:
-	case c.parent.Err() != nil:
-		c.err = c.parent.Err()
-	case !time.Now().Before(c.deadline):
-		c.err = context.DeadlineExceeded
+// look returns the fate, having found out whether the context has ended by now where none was known; nil if it has not.
+func (c *lazyContext) look() *fate {
+	if f := c.fate.Load(); f != nil {
+		return f
 	}
-	return c.err
+	if err := c.parent.Err(); err != nil {
+		return c.settle(&fate{err: err})
+	}
+	if !time.Now().Before(c.deadline) {
+		return c.settle(expired)
+	}
+	return nil
+}
+
+// settle makes f the fate unless there is one already, and returns the one there is.
+func (c *lazyContext) settle(f *fate) *fate {
+	if c.fate.CompareAndSwap(nil, f) {
+		return f
+	}
+	return c.fate.Load()
 }
 
 // late reports whether the handler's own time is over, as opposed to the parent's having ended.
@@ -139,13 +152,7 @@ func (c *lazyContext) late() bool {
 
 // end cancels the context and releases its timer, if it came to have one.
 func (c *lazyContext) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.timed != nil {
-		c.timed.cancel()
-		return
-	}
-	if c.err == nil {
-		c.err = context.Canceled
+	if f := c.settle(cancelled); f.cancel != nil {
+		f.cancel()
 	}
 }
