@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Runs all tests with the race detector, after getting what they need: a C compiler (for the race detector), redis-server,
+# and Python and Node.js with their client libraries (for the subscribers in examples/subscribers).
+#
+# What could not be had is said in the last lines of the run. Where CI is true that is a failure, and elsewhere the tests
+# that need it are skipped by name. Everything that is downloaded lands in .cache.
+#
+#   PKG        the packages, default ./...
+#   TESTFLAGS  further flags of go test, such as "-run TestClose -count 5"
+set -uo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+have go || die "make test needs Go: install it from https://go.dev/dl and run again"
+ci=$([ "${CI:-}" = true ] || [ "${CI:-}" = 1 ] && echo true || echo false)
+missing=()   # arguments of the report: what could not be had
+race=(-race)
+
+# The race detector is linked by a C compiler.
+if ! have "$(go env CC)" && ! install "gcc libc6-dev" gcc "gcc musl-dev" -; then
+	missing+=(-missing "C compiler: the tests ran WITHOUT the race detector")
+	race=()
+fi
+[ ${#race[@]} -gt 0 ] && export CGO_ENABLED=1
+
+# Where there is a server, a test that cannot start it fails. Where there is none, servers in the process take its place.
+if reason=$("$root/scripts/ensure-redis.sh"); then
+	export EVENTBUS_REQUIRE_REAL=1
+	hash -r
+else
+	missing+=(-missing "redis-server: $reason")
+	export EVENTBUS_REQUIRE_REAL=0
+	if $ci; then export EVENTBUS_REQUIRE_REAL=1; fi
+fi
+
+# The subscribers in other languages.
+setup=examples/subscribers/setup.sh
+if [ -f "$setup" ]; then
+	have python3 || install "python3 python3-venv" python3 python3 python3 ||
+		missing+=(-missing "python3: the subscriber in Python was not tested")
+	have npm || install "nodejs npm" "nodejs npm" "nodejs npm" node ||
+		missing+=(-missing "Node.js: the subscriber in Node.js was not tested")
+	bash "$setup" </dev/null ||
+		missing+=(-missing "$setup failed (see above): the subscribers in other languages may not be tested")
+	if [ -x .cache/venv/bin/python ]; then export EVENTBUS_TEST_PYTHON=$root/.cache/venv/bin/python; fi
+fi
+
+record=$(mktemp) || exit 1
+trap 'rm -f "$record"' EXIT
+export EVENTBUS_TEST_RECORD=$record
+
+report=(-record "$record" ${missing[@]+"${missing[@]}"})
+if $ci; then report+=(-strict); fi
+pkg=${PKG:-./...}
+if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis); fi
+
+# Compile on all processors; then run one package at a time, since tests of broken brokers measure time.
+# The flags are split on purpose.
+# shellcheck disable=SC2086
+{
+	go build ${race[@]+"${race[@]}"} $pkg </dev/null >/dev/null 2>&1
+	go run ./internal/testreport "${report[@]}" -- ${race[@]+"${race[@]}"} -p 1 -timeout 20m ${TESTFLAGS:-} $pkg </dev/null
+}
