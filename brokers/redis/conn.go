@@ -1,0 +1,167 @@
+package redis
+
+import (
+	"context"
+	"sync"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+func init() {
+	for _, scheme := range []string{"redis", "rediss"} {
+		brokers.Register(brokers.Driver{Scheme: scheme, Promises: promises, Open: Open})
+	}
+}
+
+// promises are those of Pub/Sub. Messages of one Publish leave on one connection, one after the other, and reach a
+// subscription on one connection: a key keeps its order as long as one Publish at a time has it.
+var promises = brokers.Capabilities{
+	Order:    brokers.OrderKey,
+	Patterns: true,
+	MaxBytes: defaults().maxBytes,
+}
+
+// A conn is a brokers.Conn over Redis Pub/Sub.
+type conn struct {
+	set    settings
+	pub    *goredis.Client // publishes
+	sub    *goredis.Client // subscribes; its dialer is conn.dialer
+	owns   []*goredis.Client
+	scheme string
+
+	calls gate          // the calls of Publish, Ping and Subscribe
+	execs gate          // the goroutines that talk to the server for them, which may outlive them
+	subs  lifetime      // ends subscriptions
+	dials lifetime      // ends dials
+	late  chan struct{} // closed once Close's deadline has passed
+	once  sync.Once
+
+	publications sync.Pool // of *publication
+}
+
+var (
+	_ brokers.Conn   = (*conn)(nil)
+	_ brokers.Pinger = (*conn)(nil)
+)
+
+// Open opens a connection for a redis or rediss URL: see the package comment. It does not wait for the server. It reports
+// what can never work, such as an unknown parameter or a certificate that is not there.
+func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
+	set, opt, err := readURL(u)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(set, u.Scheme)
+	opt.Dialer = c.dialer(netDialer(opt))
+	opt.OnConnect = greet
+	c.pub = goredis.NewClient(opt)
+	c.sub = c.pub
+	c.owns = []*goredis.Client{c.pub}
+	return c, nil
+}
+
+// New returns a Conn that publishes through client and subscribes on connections of its own that it opens as client would:
+// address, credentials, TLS and dialer are those of client's options. Close leaves client open. Whatever client's
+// MaxRetries, nothing is sent twice.
+func New(client *goredis.Client, opts ...Option) brokers.Conn {
+	set := defaults()
+	for _, o := range opts {
+		o(&set)
+	}
+	from := client.Options()
+	set.clientName = from.ClientName
+	c := newConn(set, "redis")
+	opt := set.client()
+	opt.Network, opt.Addr, opt.TLSConfig, opt.DB = from.Network, from.Addr, from.TLSConfig, from.DB
+	opt.Username, opt.Password, opt.CredentialsProvider = from.Username, from.Password, from.CredentialsProvider
+	opt.CredentialsProviderContext = from.CredentialsProviderContext
+	opt.StreamingCredentialsProvider = from.StreamingCredentialsProvider
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opt.Dialer = c.dialer(from.Dialer)
+	opt.OnConnect = greetAfter(from.OnConnect)
+	c.pub = client
+	c.sub = goredis.NewClient(opt)
+	c.owns = []*goredis.Client{c.sub}
+	return c
+}
+
+func newConn(set settings, scheme string) *conn {
+	return &conn{set: set, scheme: scheme, late: make(chan struct{})}
+}
+
+// Capabilities returns the promises of Pub/Sub, with the MaxBytes of this connection.
+func (c *conn) Capabilities() brokers.Capabilities {
+	p := promises
+	p.MaxBytes = c.set.maxBytes
+	return p
+}
+
+// Retryable reports whether err may go away by itself: lost connections and a server that is loading do, wrong passwords and
+// commands that the server refuses do not.
+func (c *conn) Retryable(err error) bool { return retryable(err) }
+
+// Ping asks the server for a reply over a connection of the pool.
+func (c *conn) Ping(ctx context.Context) error {
+	if !c.calls.enter() {
+		return brokers.ErrClosed
+	}
+	defer c.calls.leave()
+	done := make(chan error, 1)
+	if !c.execs.enter() {
+		return brokers.ErrClosed
+	}
+	go func() {
+		defer c.execs.leave()
+		done <- c.pub.Ping(ctx).Err()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the subscriptions, waits for the calls that are under way until ctx ends, and disconnects.
+func (c *conn) Close(ctx context.Context) error {
+	var err error
+	c.once.Do(func() { err = c.close(ctx) })
+	return err
+}
+
+func (c *conn) close(ctx context.Context) error {
+	calls := c.calls.close()
+	c.subs.end()
+	if await(ctx, calls) != nil {
+		close(c.late)
+	}
+	// Nobody waits for an exec that is left now: its call gave up. Disconnecting ends it at once, unless it is on a client
+	// that is not ours, where it ends with that client's timeouts.
+	execs := c.execs.close()
+	for _, client := range c.owns {
+		_ = client.Close() // it reports what the server's closing did to the sockets
+	}
+	c.dials.end()
+	if err := await(ctx, calls); err != nil {
+		return err
+	}
+	return await(ctx, execs)
+}
+
+// await returns nil once done is closed, or ctx's error where ctx ended first.
+func await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,86 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// dialFunc is the type of go-redis's Options.Dialer.
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// netDialer dials as opt says, and stops dialling when its context ends, which go-redis's own does not do with TLS.
+func netDialer(opt *goredis.Options) dialFunc {
+	d := &net.Dialer{Timeout: opt.DialTimeout}
+	if opt.TLSConfig == nil {
+		return d.DialContext
+	}
+	return (&tls.Dialer{NetDialer: d, Config: opt.TLSConfig}).DialContext
+}
+
+// dialer returns the dialer of a client whose connections belong to c.
+func (c *conn) dialer(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, release := c.dials.bind(ctx)
+		defer release()
+		ctx, cancel := context.WithTimeout(ctx, c.set.dialTimeout)
+		defer cancel()
+		if s, ok := ctx.Value(sessionKey{}).(*session); ok {
+			return s.dial(ctx, dial, network, addr)
+		}
+		nc, err := dial(ctx, network, addr)
+		if err != nil {
+			return stillborn{&dialError{err}}, nil
+		}
+		return nc, nil
+	}
+}
+
+// A stillborn connection fails with the error of its dialling when it is first used, which is at once, by the handshake.
+//
+// go-redis's pool must not see a dial fail. Suppose a broker is down: the pool writes a line to a log of its own for each
+// attempt, and after as many failures as it has connections it answers without dialling, until a goroutine of its own,
+// which nobody can stop and which looks once a second, has found the broker again.
+type stillborn struct{ err error }
+
+func (s stillborn) Read([]byte) (int, error)         { return 0, s.err }
+func (s stillborn) Write([]byte) (int, error)        { return 0, s.err }
+func (s stillborn) Close() error                     { return nil }
+func (s stillborn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (s stillborn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s stillborn) SetDeadline(time.Time) error      { return nil }
+func (s stillborn) SetReadDeadline(time.Time) error  { return nil }
+func (s stillborn) SetWriteDeadline(time.Time) error { return nil }
+
+// A dialError is around the error of a dial because go-redis takes one layer off.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// greet is called for each new connection, before it is used. Suppose the server wants a password that it was not given,
+// or has no room for another client: go-redis would go on after the handshake was answered with an error, and a batch
+// would be written to a connection that takes nothing. One PING tells, so that the batch is NotSent.
+func greet(ctx context.Context, cn *goredis.Conn) error {
+	err := cn.Ping(ctx).Err()
+	if goredis.HasErrorPrefix(err, "NOPERM") {
+		return nil // a user who may publish and may not ping
+	}
+	return err
+}
+
+// greetAfter is greet after the hook of a client that we were given, if it has one.
+func greetAfter(hook func(context.Context, *goredis.Conn) error) func(context.Context, *goredis.Conn) error {
+	if hook == nil {
+		return greet
+	}
+	return func(ctx context.Context, cn *goredis.Conn) error {
+		if err := hook(ctx, cn); err != nil {
+			return err
+		}
+		return greet(ctx, cn)
+	}
+}

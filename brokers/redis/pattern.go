@@ -1,0 +1,109 @@
+package redis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// A plan is what a subscription asks of the server, and which of the messages that come are its own.
+type plan struct {
+	literals []string // SUBSCRIBE
+	globs    []string // PSUBSCRIBE, without duplicates
+	patterns []pattern
+}
+
+// A pattern is one of ours with the server's pattern that stands for it.
+type pattern struct {
+	brokers.Pattern
+	glob string
+}
+
+// badChannel is a channel of a subscription that cannot be read.
+type badChannel struct{ err error }
+
+func (e badChannel) Error() string { return e.err.Error() }
+func (e badChannel) Unwrap() error { return e.err }
+
+// newPlan reads the channels of a subscription. A channel that another one covers is left out, so that the server sends
+// no message twice where that can be told beforehand.
+func newPlan(name string, channels []string) (*plan, error) {
+	if len(channels) == 0 {
+		return nil, badChannel{fmt.Errorf("subscription %q names no channel", name)}
+	}
+	var all []brokers.Pattern
+	for _, s := range channels {
+		p, err := brokers.ParsePattern(s)
+		if err != nil {
+			return nil, badChannel{fmt.Errorf("subscription %q: %w", name, err)}
+		}
+		all = append(all, p)
+	}
+	pl := &plan{}
+	for i, p := range all {
+		if !coveredByAnother(all, i) {
+			pl.add(p)
+		}
+	}
+	return pl, nil
+}
+
+// coveredByAnother reports whether all[i] can be left out. Of two that cover each other, the first one stays.
+func coveredByAnother(all []brokers.Pattern, i int) bool {
+	for j, q := range all {
+		if j != i && q.Covers(all[i]) && (j < i || !all[i].Covers(q)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (pl *plan) add(p brokers.Pattern) {
+	if p.Literal() {
+		pl.literals = append(pl.literals, p.String())
+		return
+	}
+	glob := globOf(p.String())
+	pl.patterns = append(pl.patterns, pattern{p, glob})
+	if !slices.Contains(pl.globs, glob) {
+		pl.globs = append(pl.globs, glob)
+	}
+}
+
+// confirmations is how many replies the server gives to the plan's SUBSCRIBE and PSUBSCRIBE.
+func (pl *plan) confirmations() int { return len(pl.literals) + len(pl.globs) }
+
+// owns reports whether a message is the subscription's and comes for the first time. The server matches too much, since
+// its "*" crosses dots, and sends a message once for each subscribed channel and glob that match: it counts for the
+// literal channel, else for the glob of the first pattern that matches. glob is empty for a message that came by SUBSCRIBE.
+func (pl *plan) owns(glob, channel string) bool {
+	if glob == "" {
+		return true
+	}
+	for _, p := range pl.patterns {
+		if p.Match(channel) {
+			return p.glob == glob && !slices.Contains(pl.literals, channel)
+		}
+	}
+	return false
+}
+
+// globOf translates a pattern of ours into one for PSUBSCRIBE that matches no less
+// (https://redis.io/docs/latest/commands/psubscribe): there "*" is any number of any characters.
+func globOf(p string) string {
+	var b strings.Builder
+	for i := range len(p) {
+		switch c := p[i]; c {
+		case '>':
+			b.WriteByte('*')
+		case '?', '[', ']', '^', '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

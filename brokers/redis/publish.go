@@ -1,0 +1,324 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// One pipeline has at most so many commands and, unless it is a single one, so many bytes of bodies. More commands gain
+// nothing (measured: see BenchmarkPublish), and each pipeline has one read_timeout and one write_timeout. go-redis writes a
+// whole pipeline before it reads the first reply; that cannot block both sides for ever, since the server keeps the replies,
+// 4 bytes each, until they are read.
+const (
+	pipelineCommands = 512
+	pipelineBytes    = 1 << 20
+)
+
+// grace is how long Publish still waits after its ctx has ended. The client obeys a ctx's deadline by itself, only some
+// milliseconds later, and then knows for each message what became of it. Together with what a busy machine adds it
+// stays below the 100 ms of the contract.
+const grace = 30 * time.Millisecond
+
+// errAbandoned keeps a command from being written whose Publish has given up.
+var errAbandoned = errors.New("abandoned by its caller")
+
+// Publish sends msgs as pipelines of PUBLISH, each of them after the replies to the one before. Where one fails, the rest
+// of msgs is NotSent, so that no message overtakes another one of its key.
+func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
+	if len(msgs) == 0 {
+		return nil
+	}
+	if !c.calls.enter() {
+		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
+	}
+	defer c.calls.leave()
+	if err := ctx.Err(); err != nil {
+		return brokers.FailAll(len(msgs), brokers.NotSent, err)
+	}
+	for i := range msgs {
+		if len(msgs[i].Body) > c.set.maxBytes {
+			return c.publishFitting(ctx, msgs)
+		}
+	}
+	return c.publish(ctx, msgs)
+}
+
+// publishFitting publishes the messages whose bodies are not too long, and rejects the others. The server would end the
+// connection, and with it the fate of their neighbours would be unknown.
+func (c *conn) publishFitting(ctx context.Context, msgs []brokers.Message) error {
+	var fitting []brokers.Message
+	var indexes []int
+	var failed []brokers.MessageError
+	for i, m := range msgs {
+		if n := len(m.Body); n > c.set.maxBytes {
+			failed = append(failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: bodyTooLong{n, c.set.maxBytes}})
+			continue
+		}
+		fitting, indexes = append(fitting, m), append(indexes, i)
+	}
+	if len(fitting) > 0 {
+		var rest *brokers.BatchError
+		if err := c.publish(ctx, fitting); errors.As(err, &rest) {
+			for _, f := range rest.Failed {
+				f.Index = indexes[f.Index]
+				failed = append(failed, f)
+			}
+		}
+	}
+	slices.SortFunc(failed, func(a, b brokers.MessageError) int { return a.Index - b.Index })
+	return &brokers.BatchError{Failed: failed}
+}
+
+// A bodyTooLong is the error of a message that was not even tried.
+type bodyTooLong struct{ size, most int }
+
+func (e bodyTooLong) Error() string {
+	return fmt.Sprintf("a body of %d bytes is over max_bytes (%d)", e.size, e.most)
+}
+
+// publish sends messages that fit, off the caller's goroutine, since nothing can interrupt the client.
+func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
+	p, _ := c.publications.Get().(*publication)
+	if p == nil {
+		p = &publication{client: c.pub, done: make(chan struct{}, 1)}
+	}
+	p.begin(ctx, msgs)
+	if ctx.Done() == nil {
+		p.run()
+		return c.finish(p)
+	}
+	if !c.execs.enter() {
+		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
+	}
+	go func() {
+		defer c.execs.leave()
+		p.run()
+		p.done <- struct{}{}
+	}()
+	select {
+	case <-p.done:
+		return c.finish(p)
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return c.finish(p)
+	case <-t.C:
+		// The client may still read the messages and use the commands: p is never used again.
+		return p.abandon(ctx.Err())
+	}
+}
+
+// finish returns the outcome of a publication that has run, and keeps it for the next one.
+func (c *conn) finish(p *publication) error {
+	failed := p.failed
+	p.ctx, p.msgs, p.failed = nil, nil, nil
+	c.publications.Put(p)
+	if len(failed) == 0 {
+		return nil
+	}
+	return &brokers.BatchError{Failed: failed}
+}
+
+// A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per message.
+type publication struct {
+	client   *goredis.Client
+	commands []*command
+	cmders   []goredis.Cmder // the same, as the client wants them
+	done     chan struct{}
+
+	ctx  context.Context
+	msgs []brokers.Message
+	// begun counts the messages whose writing may have begun; abandonedBit says that no further one may.
+	begun atomic.Uint64
+
+	mu      sync.Mutex
+	settled int // messages of pipelines that are over
+	failed  []brokers.MessageError
+}
+
+const abandonedBit = 1 << 63
+
+func (p *publication) begin(ctx context.Context, msgs []brokers.Message) {
+	p.ctx, p.msgs, p.settled, p.failed = ctx, msgs, 0, nil
+	p.begun.Store(0)
+}
+
+// run sends all messages, unless a pipeline fails.
+func (p *publication) run() {
+	for from := 0; from < len(p.msgs); {
+		to := pipelineEnd(p.msgs, from)
+		err := p.ctx.Err()
+		if err == nil {
+			err = p.send(from, to)
+			from = to
+		}
+		if err != nil {
+			p.skip(from, err)
+			return
+		}
+	}
+}
+
+// pipelineEnd returns where the pipeline ends that begins at from.
+func pipelineEnd(msgs []brokers.Message, from int) int {
+	end := min(len(msgs), from+pipelineCommands)
+	size := len(msgs[from].Body)
+	for i := from + 1; i < end; i++ {
+		if size += len(msgs[i].Body); size > pipelineBytes {
+			return i
+		}
+	}
+	return end
+}
+
+// send sends the messages from..to as one pipeline and notes the outcome of each. It returns an error where the next
+// pipeline had better not follow: a message of this one may have to be sent again, and what has the same key would
+// overtake it.
+func (p *publication) send(from, to int) error {
+	n := to - from
+	p.prepare(n)
+	for i, cmd := range p.commands[:n] {
+		m := &p.msgs[from+i]
+		cmd.channel, cmd.body.data, cmd.body.index = m.Channel, m.Body, uint64(from+i)
+	}
+	pipe := p.client.Pipeline()
+	_ = pipe.BatchProcess(p.ctx, p.cmders[:n]...) // it only queues
+	_, err := pipe.Exec(p.ctx)
+	if err != nil {
+		err = p.outcomes(from, to, err)
+	}
+	for _, cmd := range p.commands[:n] {
+		cmd.channel, cmd.body.data = "", nil // what is in the pool must not hold on to messages
+	}
+	p.mu.Lock()
+	p.settled = to
+	p.mu.Unlock()
+	return err
+}
+
+// prepare makes sure that there are n commands.
+func (p *publication) prepare(n int) {
+	for i := len(p.commands); i < n; i++ {
+		cmd := newCommand(p)
+		p.commands = append(p.commands, cmd)
+		p.cmders = append(p.cmders, cmd)
+	}
+}
+
+// outcomes notes what became of the messages of a pipeline that ended with failure, and returns the first error that says
+// that one was not taken but may be later.
+//
+// A command without an error was taken, unless it was never written: go-redis gives the commands no error at all where it
+// was an error reply that kept it from having a connection, such as the one to a wrong password.
+func (p *publication) outcomes(from, to int, failure error) (stop error) {
+	begun := int(p.begun.Load() &^ abandonedBit)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := from; i < to; i++ {
+		cmd := p.commands[i-from]
+		err := cmd.Err()
+		cmd.SetErr(nil)
+		if err == nil && i >= begun {
+			err = failure
+		}
+		outcome := classify(err, i < begun)
+		if outcome == brokers.Confirmed {
+			continue
+		}
+		p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: outcome, Err: err})
+		if stop == nil && outcome != brokers.Rejected {
+			stop = err
+		}
+	}
+	return stop
+}
+
+// skip marks the messages from from on as not sent.
+func (p *publication) skip(from int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := from; i < len(p.msgs); i++ {
+		p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: brokers.NotSent, Err: err})
+	}
+	p.settled = len(p.msgs)
+}
+
+// admit reports whether message i may be written, and notes that it may have been from now on.
+func (p *publication) admit(i uint64) bool {
+	for {
+		n := p.begun.Load()
+		if n&abandonedBit != 0 {
+			return false
+		}
+		if p.begun.CompareAndSwap(n, max(n, i+1)) {
+			return true
+		}
+	}
+}
+
+// abandon returns what is known of a publication whose client does not return. No message is written from now on that
+// was not yet, so that NotSent is certain.
+func (p *publication) abandon(err error) error {
+	begun := int(p.begun.Or(abandonedBit) &^ abandonedBit)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	failed := append([]brokers.MessageError(nil), p.failed...)
+	for i := p.settled; i < len(p.msgs); i++ {
+		outcome := brokers.NotSent
+		if i < begun {
+			outcome = brokers.Unknown
+		}
+		failed = append(failed, brokers.MessageError{Index: i, Outcome: outcome, Err: err})
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return &brokers.BatchError{Failed: failed}
+}
+
+// A command is a PUBLISH whose arguments are read through pointers when it is written, so that it can be used again.
+type command struct {
+	*goredis.IntCmd
+	channel string
+	body    body
+}
+
+// noContext is the context of a command itself, which go-redis reads for MONITOR only. A real one would be kept alive by
+// the pool.
+var noContext context.Context
+
+func newCommand(p *publication) *command {
+	cmd := &command{body: body{p: p}}
+	cmd.IntCmd = goredis.NewIntCmd(noContext, "publish", &cmd.channel, &cmd.body)
+	return cmd
+}
+
+// NoRetry keeps a client that we were given from sending a pipeline again whose replies were lost.
+func (c *command) NoRetry() bool { return true }
+
+// A body is written by go-redis as what MarshalBinary returns, at the moment when it is written. That moment divides what
+// was certainly not sent from what may have been.
+type body struct {
+	p     *publication
+	data  []byte
+	index uint64
+}
+
+func (b *body) MarshalBinary() ([]byte, error) {
+	if !b.p.admit(b.index) {
+		return nil, errAbandoned
+	}
+	return b.data, nil
+}

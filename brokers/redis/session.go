@@ -1,0 +1,223 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Why a session ends by our own decision.
+var (
+	errSilent      = errors.New("the server sent nothing for two ping intervals")
+	errSessionOver = errors.New("the connection of this session is gone")
+)
+
+// sessionKey is the key under which a session's context has the session itself.
+type sessionKey struct{}
+
+// A session is the life of one connection of a subscription, from dialling to the first error.
+//
+// go-redis's PubSub would outlive its connection: inside whichever call fails, it dials again and subscribes again,
+// and messages between the two are missed without a word. So a session lets its PubSub dial once: whatever it does next
+// fails, and the next session begins with one of its own, after which the gap is known.
+type session struct {
+	client   *goredis.Client
+	plan     *plan
+	name     string // for CLIENT SETNAME; empty means none
+	interval time.Duration
+
+	pubsub    *goredis.PubSub
+	dialed    atomic.Bool
+	raw       atomic.Pointer[watchedConn]
+	silent    atomic.Bool
+	confirmed bool
+}
+
+// run subscribes, calls ready when the server has confirmed all channels, and then receive for each message of the
+// subscription, until ctx ends or the connection does. It returns why, never nil. It calls from its caller's goroutine.
+func (s *session) run(ctx context.Context, ready func(), receive func(*goredis.Message)) error {
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, sessionKey{}, s))
+	defer cancel()
+	s.pubsub = s.client.Subscribe(ctx)
+	defer func() { _ = s.pubsub.Close() }()
+	defer context.AfterFunc(ctx, s.interrupt)()
+	if err := s.subscribe(ctx); err != nil {
+		return err
+	}
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(ctx) })
+	defer watch.Wait()
+	defer cancel()
+	err := s.confirm(ctx, ready, receive)
+	for err == nil {
+		err = s.receive(ctx, receive)
+	}
+	if s.silent.Load() {
+		return errSilent
+	}
+	return err
+}
+
+// subscribe connects and asks for the name and the channels; the replies come later.
+func (s *session) subscribe(ctx context.Context) error {
+	if s.name != "" {
+		if err := s.pubsub.ClientSetName(ctx, s.name); err != nil {
+			return err
+		}
+	}
+	if len(s.plan.literals) > 0 {
+		if err := s.pubsub.Subscribe(ctx, s.plan.literals...); err != nil {
+			return err
+		}
+	}
+	if len(s.plan.globs) > 0 {
+		return s.pubsub.PSubscribe(ctx, s.plan.globs...)
+	}
+	return nil
+}
+
+// confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after ready.
+func (s *session) confirm(ctx context.Context, ready func(), receive func(*goredis.Message)) error {
+	var early []*goredis.Message
+	named := s.name == ""
+	for missing := s.plan.confirmations(); missing > 0; {
+		reply, err := s.next(ctx)
+		if err != nil && (named || !isReply(err)) {
+			return err // the reply to SUBSCRIBE, or the connection
+		}
+		switch r := reply.(type) {
+		case *goredis.Subscription:
+			missing--
+		case *goredis.Message:
+			early = append(early, r)
+			continue
+		}
+		named = true // the reply to CLIENT SETNAME came first, and a user who may not set it has no name
+	}
+	s.confirmed = true
+	ready()
+	for _, m := range early {
+		s.accept(m, receive)
+	}
+	return nil
+}
+
+// receive reads once. An error reply comes where the user may not PING: it is a sign of life like any other.
+func (s *session) receive(ctx context.Context, receive func(*goredis.Message)) error {
+	reply, err := s.next(ctx)
+	if err != nil {
+		if isReply(err) {
+			return nil
+		}
+		return err
+	}
+	switch r := reply.(type) {
+	case *goredis.Message:
+		s.accept(r, receive)
+	case *goredis.Subscription:
+		return fmt.Errorf("%w: the client subscribed again", errSessionOver)
+	}
+	return nil
+}
+
+func (s *session) accept(m *goredis.Message, receive func(*goredis.Message)) {
+	if s.plan.owns(m.Pattern, m.Channel) {
+		receive(m)
+	}
+}
+
+// next reads one reply. A negative timeout keeps go-redis from setting a deadline for each message: watch has them.
+func (s *session) next(ctx context.Context) (any, error) {
+	return s.pubsub.ReceiveTimeout(ctx, -1)
+}
+
+// watch asks for a sign of life after an interval of silence, and ends the connection after another one.
+func (s *session) watch(ctx context.Context) {
+	t := time.NewTimer(s.interval)
+	defer t.Stop()
+	pinged := time.Time{} // the last byte before the last ping
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		last := s.lastByte()
+		silence := time.Since(last)
+		switch {
+		case silence >= 2*s.interval:
+			s.silent.Store(true)
+			s.interrupt()
+			return
+		case silence < s.interval:
+			t.Reset(s.interval - silence)
+			continue
+		case pinged != last:
+			pinged = last
+			_ = s.pubsub.Ping(ctx) // if it cannot be written, no byte will come
+		}
+		t.Reset(2*s.interval - silence)
+	}
+}
+
+// dial is what the PubSub's dialling comes to: it succeeds at most once.
+func (s *session) dial(ctx context.Context, dial dialFunc, network, addr string) (net.Conn, error) {
+	if !s.dialed.CompareAndSwap(false, true) {
+		return nil, errSessionOver
+	}
+	nc, err := dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &watchedConn{Conn: nc, since: time.Now()}
+	s.raw.Store(w)
+	if ctx.Err() != nil { // interrupt may have come before there was anything to close
+		_ = nc.Close()
+		return nil, ctx.Err()
+	}
+	return w, nil
+}
+
+// interrupt ends whatever waits for the connection.
+func (s *session) interrupt() {
+	if w := s.raw.Load(); w != nil {
+		_ = w.Close()
+	}
+}
+
+// lastByte is when the server last sent anything; zero before the connection was made.
+func (s *session) lastByte() time.Time {
+	w := s.raw.Load()
+	if w == nil {
+		return time.Time{}
+	}
+	return w.since.Add(time.Duration(w.last.Load()))
+}
+
+// A watchedConn knows when the last byte came.
+type watchedConn struct {
+	net.Conn
+	since time.Time
+	last  atomic.Int64 // nanoseconds after since
+}
+
+func (w *watchedConn) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.last.Store(int64(time.Since(w.since)))
+	}
+	return n, err
+}
+
+// bytesOf returns the bytes of s without copying them. Nobody may modify them: a brokers.Message's Body is not modified by
+// contract, and the string is one that go-redis made for this message alone, of a buffer of its own.
+func bytesOf(s string) []byte {
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}

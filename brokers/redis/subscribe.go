@@ -1,0 +1,251 @@
+package redis
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+const (
+	// deliverAtOnce is how many messages one call of Deliver has at most.
+	deliverAtOnce = 512
+	// tooLargeKept is how many bytes are kept of a body that is over Subscription.MaxBytes.
+	tooLargeKept = 4 << 10
+)
+
+// The delays between attempts to connect: the first one comes at once, the others after exponential backoff with full
+// jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). The longest, with dial_timeout and
+// read_timeout, brings a subscription back within 5 s of its server. A connection that lived for steadyAfter was not part
+// of the trouble.
+const (
+	backoffMin  = 50 * time.Millisecond
+	backoffMax  = time.Second
+	steadyAfter = time.Second
+)
+
+// Subscribe feeds sink from a connection of its own: see brokers.Conn. After ctx's end it hands over what was received
+// before. It returns an error where the server refuses the user, the password, a channel or the certificates before the
+// subscription was ready for the first time; a later refusal is reported as a Gap and tried again.
+func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink brokers.Sink) error {
+	if s.Group != "" {
+		return &brokers.CapabilityError{
+			Subscription: s.Name, Needs: "consumer groups", Broker: c.scheme,
+			Could: brokers.Promising(func(c brokers.Capabilities) bool { return c.Groups }),
+		}
+	}
+	plan, err := newPlan(s.Name, s.Channels)
+	if err != nil {
+		return err
+	}
+	if !c.calls.enter() {
+		return brokers.ErrClosed
+	}
+	defer c.calls.leave()
+	ctx, release := c.subs.bind(ctx)
+	defer release()
+	r := &receiver{conn: c, plan: plan, name: s.Name, maxBytes: s.MaxBytes, queue: newQueue(c.set.buffer)}
+	done := make(chan error, 1)
+	go func() {
+		defer r.queue.close()
+		done <- r.run(ctx)
+	}()
+	d := deliverer{queue: r.queue, sink: sink, late: c.late}
+	d.run()
+	return <-done
+}
+
+// A receiver is the reading side of a subscription: one session after the other.
+type receiver struct {
+	conn     *conn
+	plan     *plan
+	name     string
+	maxBytes int
+	queue    *queue
+
+	everReady bool
+	lost      outage
+}
+
+// An outage is the time since messages may have been missed; zero while the subscription is alive.
+type outage struct {
+	since   time.Time
+	err     error
+	refusal string // the refusal that was reported last
+}
+
+// run holds the subscription until ctx ends, then returns nil, or an error where it cannot be had at all.
+func (r *receiver) run(ctx context.Context) error {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		if !sleep(ctx, backoff(attempt, rand.Float64())) {
+			break
+		}
+		s := r.newSession()
+		started := time.Now()
+		err := s.run(ctx, r.ready, r.receive)
+		if ctx.Err() != nil {
+			if s.confirmed {
+				return nil
+			}
+			break
+		}
+		switch {
+		case s.confirmed:
+			r.lost = outage{since: s.lastByte(), err: err}
+			if time.Since(started) >= steadyAfter {
+				attempt = -1
+			}
+		case refused(err) && !r.everReady:
+			return err
+		case refused(err):
+			r.reportRefusal(err)
+		}
+	}
+	if r.everReady && r.lost.err != nil {
+		r.reportGap()
+	}
+	return nil
+}
+
+func (r *receiver) newSession() *session {
+	s := &session{client: r.conn.sub, plan: r.plan, interval: r.conn.set.pingInterval}
+	if validName(r.name) {
+		s.name = r.name
+	}
+	return s
+}
+
+// ready is called when the server has confirmed a session's channels.
+func (r *receiver) ready() {
+	if !r.everReady {
+		r.everReady = true
+		r.queue.ready()
+		return
+	}
+	r.reportGap()
+	r.lost = outage{}
+}
+
+func (r *receiver) reportGap() {
+	r.queue.gap(brokers.Gap{
+		Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: r.lost.err,
+	})
+}
+
+// reportRefusal tells of an outage that will not end by itself before it has ended. The rest of it is another gap.
+func (r *receiver) reportRefusal(err error) {
+	if r.lost.refusal == err.Error() {
+		return
+	}
+	r.lost.err, r.lost.refusal = err, err.Error()
+	r.reportGap()
+	r.lost.since = time.Now()
+}
+
+// receive takes one message of the subscription. It never waits for the sink.
+func (r *receiver) receive(m *goredis.Message) {
+	e := entry{channel: m.Channel, body: bytesOf(m.Payload)}
+	if r.maxBytes > 0 && len(e.body) > r.maxBytes {
+		e.size = len(e.body)
+		e.body = []byte(m.Payload[:min(tooLargeKept, r.maxBytes)])
+	}
+	r.queue.put(e, time.Now)
+}
+
+// backoff returns the delay before an attempt, the first one being 0. random is from 0 to 1.
+func backoff(attempt int, random float64) time.Duration {
+	if attempt <= 0 {
+		return 0
+	}
+	most := backoffMax
+	if attempt < 10 {
+		most = min(backoffMax, backoffMin<<(attempt-1))
+	}
+	return time.Duration(random * float64(most))
+}
+
+// sleep waits for d and reports whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A deliverer is the side of a subscription that waits for the sink, on the goroutine of Subscribe's caller.
+type deliverer struct {
+	queue *queue
+	sink  brokers.Sink
+	late  <-chan struct{} // closed when nothing may be delivered any more
+
+	batch []brokers.Delivery
+	bytes int
+	left  int64 // messages that came too late to be delivered
+}
+
+// run hands over what the queue has, in order, until it is closed and empty.
+func (d *deliverer) run() {
+	for {
+		entries, ok := d.queue.take()
+		if !ok {
+			break
+		}
+		for i := range entries {
+			d.add(&entries[i])
+		}
+		d.flush()
+		clear(entries)
+	}
+	if d.left > 0 {
+		now := time.Now()
+		d.sink.Gap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: d.left})
+	}
+}
+
+func (d *deliverer) add(e *entry) {
+	if e.mark != nil {
+		d.flush()
+		if e.mark.ready {
+			d.sink.Ready()
+		} else {
+			d.sink.Gap(e.mark.gap)
+		}
+		return
+	}
+	d.batch = append(d.batch, brokers.Delivery{Message: brokers.Message{Channel: e.channel, Body: e.body}})
+	if e.size > 0 {
+		last := &d.batch[len(d.batch)-1]
+		last.Malformed, last.Size = brokers.ReasonTooLarge, e.size
+	}
+	d.bytes += len(e.body)
+	if len(d.batch) == deliverAtOnce {
+		d.flush()
+	}
+}
+
+// flush hands over the batch.
+func (d *deliverer) flush() {
+	n := len(d.batch)
+	if n == 0 {
+		return
+	}
+	select {
+	case <-d.late:
+		d.left += int64(n)
+	default:
+		d.sink.Deliver(d.batch)
+	}
+	d.queue.release(n, d.bytes)
+	clear(d.batch)
+	d.batch, d.bytes = d.batch[:0], 0
+}
