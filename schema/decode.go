@@ -182,7 +182,7 @@ func (d *decoder) fill(e *Event) *DecodeError {
 		return err
 	}
 	data := d.values[keyData]
-	e.setData(d.b[data.start:data.end:data.end])
+	e.setData(d.b[data.start:data.end])
 	if m := d.values[keyMetadata]; m.end > m.start {
 		e.Metadata.raw = d.b[m.start:m.end:m.end]
 	}

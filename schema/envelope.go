@@ -67,17 +67,12 @@ func checkID(s string) (problem string) {
 	case len(s) > MaxNameLen:
 		return fmt.Sprintf("is %d bytes long, at most %d are allowed", len(s), MaxNameLen)
 	}
-	ascii := true
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
+	for i := skipPlain(s, 0); i < len(s); i++ {
+		if s[i] < ' ' {
 			return fmt.Sprintf("contains the control character %q", s[i])
 		}
-		ascii = ascii && s[i] < utf8.RuneSelf
 	}
-	if !ascii {
-		return checkText(s)
-	}
-	return ""
+	return checkText(s)
 }
 
 // checkType says what is wrong with an event's type.

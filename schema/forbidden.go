@@ -16,6 +16,7 @@ import (
 type Forbidden struct {
 	entries map[string]string // from the words run together to the entry
 	longest int               // the length of the longest key of entries
+	lengths [256]uint64       // by first byte: bit n (63 for more) is set where a key of entries is n bytes long
 }
 
 // defaultForbidden is our own list: the five names of the contract and their relatives.
@@ -34,11 +35,11 @@ func DefaultForbidden() *Forbidden { return defaultForbidden }
 func NewForbidden(names ...string) *Forbidden {
 	f := &Forbidden{entries: make(map[string]string, len(names))}
 	for _, name := range names {
-		var s splitter
-		s.split(name)
-		if joined := string(s.text); joined != "" {
+		words, _ := split(nil, nil, name)
+		if joined := string(words); joined != "" {
 			f.entries[joined] = name
 			f.longest = max(f.longest, len(joined))
+			f.lengths[joined[0]] |= lengthBit(len(joined))
 		}
 	}
 	return f
@@ -49,26 +50,28 @@ func (f *Forbidden) Find(name string) (entry string, found bool) {
 	if f == nil || len(f.entries) == 0 {
 		return "", false
 	}
-	var array [128]byte
-	var starts [32]int
-	s := splitter{text: array[:0], starts: starts[:0]}
-	s.split(name)
-	for i, start := range s.starts {
-		for j := i; j < len(s.starts); j++ {
-			end := len(s.text)
-			if j+1 < len(s.starts) {
-				end = s.starts[j+1]
-			}
+	var text [128]byte
+	var borders [32]int
+	words, ends := split(text[:0], borders[:0], name)
+	start := 0
+	for i, first := range ends {
+		for _, end := range ends[i:] {
 			if end-start > f.longest {
 				break
 			}
-			if entry, found = f.entries[string(s.text[start:end])]; found {
+			if f.lengths[words[start]]&lengthBit(end-start) == 0 {
+				continue // most words need no look into the map
+			}
+			if entry, found = f.entries[string(words[start:end])]; found {
 				return entry, true
 			}
 		}
+		start = first
 	}
 	return "", false
 }
+
+func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
 // findIn looks for a forbidden key in a JSON value that is known to be right, at any depth.
 func (f *Forbidden) findIn(b []byte) (entry, key string, found bool) {
@@ -94,13 +97,7 @@ func (f *Forbidden) findIn(b []byte) (entry, key string, found bool) {
 	return "", "", false
 }
 
-// A splitter takes a name apart into words.
-type splitter struct {
-	text   []byte // the words in lower case, run together
-	starts []int  // where each word begins in text
-}
-
-// What a character is to a splitter.
+// What a character is to split.
 const (
 	between = iota // separates words
 	lower
@@ -108,21 +105,39 @@ const (
 	digit
 )
 
-// split appends the words of name.
-func (s *splitter) split(name string) {
+// split takes a name apart. It appends its words to words, in lower case and run together, and to ends where each ends.
+func split(words []byte, ends []int, name string) ([]byte, []int) {
 	before := between
 	for i := 0; i < len(name); {
-		r, n := utf8.DecodeRuneInString(name[i:])
+		r, n := rune(name[i]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRuneInString(name[i:])
+		}
 		i += n
 		class := classOf(r)
 		if class != between {
 			if begins(before, class, name[i:]) {
-				s.starts = append(s.starts, len(s.text))
+				ends = append(ends, len(words))
 			}
-			s.text = utf8.AppendRune(s.text, unicode.ToLower(unicode.ToUpper(r)))
+			words = utf8.AppendRune(words, foldCase(r))
 		}
 		before = class
 	}
+	if len(ends) > 0 {
+		ends = append(ends[1:], len(words)) // where a word begins, the one before ends
+	}
+	return words, ends
+}
+
+// foldCase makes letters that differ only in case the same, also those that ToLower leaves apart, such as the long s.
+func foldCase(r rune) rune {
+	if r < utf8.RuneSelf {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}
+	return unicode.ToLower(unicode.ToUpper(r))
 }
 
 // begins reports whether a character begins a word, from the one before it and what follows it: the K of apiKey and of

@@ -67,7 +67,9 @@ func (in *inspector) walkKind(t reflect.Type, path string) error {
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		return in.walk(t.Elem(), path)
 	case reflect.Map:
-		in.dynamic = true
+		if in.dynamic = true; !isKey(t.Key()) {
+			return fmt.Errorf("has %s of type %s, whose keys have no JSON: use strings or numbers", orItself(path), t)
+		}
 		return in.walk(t.Elem(), path)
 	case reflect.Interface:
 		in.dynamic = true
@@ -77,6 +79,15 @@ func (in *inspector) walkKind(t reflect.Type, path string) error {
 		return fmt.Errorf("has %s of type %s, which has no JSON", orItself(path), t)
 	}
 	return nil
+}
+
+// isKey reports whether a map's keys may be of type t.
+func isKey(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Bool, reflect.Array, reflect.Struct, reflect.Chan, reflect.Complex64, reflect.Complex128:
+		return implementsAny(t, textInterfaces) || implementsAny(t, jsonInterfaces)
+	}
+	return true
 }
 
 func orItself(path string) string {

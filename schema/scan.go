@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
 )
@@ -209,9 +208,9 @@ func skipString(b []byte, i int) (end int, escaped bool, err *DecodeError) {
 
 // skipPlain returns the index of the first byte that ends a string or needs a closer look. It takes eight bytes at a
 // time.
-func skipPlain(b []byte, i int) int {
+func skipPlain[T []byte | string](b T, i int) int {
 	for ; i+8 <= len(b); i += 8 {
-		if m := special(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+		if m := special(load64(b, i)); m != 0 {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 	}
@@ -219,6 +218,13 @@ func skipPlain(b []byte, i int) int {
 		i++
 	}
 	return i
+}
+
+// load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one load of it.
+func load64[T []byte | string](b T, i int) uint64 {
+	_ = b[i+7]
+	return uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
+		uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
 }
 
 // isSpecial reports whether c has to be escaped in a string, ends it, or is no ASCII.

@@ -9,10 +9,8 @@ import (
 // appendString appends s in quotes, escaped as little as RFC 8259 allows; ok is false where s is not UTF-8.
 func appendString(dst []byte, s string) (_ []byte, ok bool) {
 	dst = append(dst, '"')
-	for i := range len(s) {
-		if isSpecial(s[i]) {
-			return appendEscaped(dst, s, i)
-		}
+	if i := skipPlain(s, 0); i < len(s) {
+		return appendEscaped(dst, s, i)
 	}
 	dst = append(dst, s...)
 	return append(dst, '"'), true

@@ -1,13 +1,9 @@
 package schema
 
 import (
-	"bytes"
 	"fmt"
 	"reflect"
 	"sync"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A Definition says what an event type is: its name, and what of the envelope follows from its payload T.
@@ -124,7 +120,7 @@ func (t *Type[T]) fill(e *Event, p T) (err error) {
 func (t *Type[T]) encode(p T) ([]byte, error) {
 	enc := t.encoders.Get().(*payloadEncoder[T])
 	data, err := enc.encode(p)
-	if err == nil && enc.out.Cap() <= maxPooledBytes {
+	if err == nil && enc.small() {
 		t.encoders.Put(enc)
 	}
 	return data, err
@@ -158,34 +154,4 @@ func (t *Type[T]) Decode(e Event) (p T, err error) {
 		return zero, &PayloadError{Type: t.def.Type, Field: pointerOf(err), Err: err}
 	}
 	return p, nil
-}
-
-// maxPooledBytes is the largest buffer that is kept for the next payload.
-const maxPooledBytes = 64 << 10
-
-// A payloadEncoder is what encoding a T needs, kept so that it is not allocated each time.
-type payloadEncoder[T any] struct {
-	value T
-	out   bytes.Buffer
-	enc   *jsontext.Encoder
-}
-
-func newPayloadEncoder[T any]() *payloadEncoder[T] {
-	p := new(payloadEncoder[T])
-	p.enc = jsontext.NewEncoder(&p.out, encodeOptions)
-	return p
-}
-
-// encode returns p as JSON, in memory of its own.
-func (e *payloadEncoder[T]) encode(p T) ([]byte, error) {
-	var zero T
-	e.value = p
-	e.out.Reset()
-	e.enc.Reset(&e.out, encodeOptions)
-	err := json.MarshalEncode(e.enc, &e.value)
-	e.value = zero // keeps nothing of the caller's alive
-	if err != nil {
-		return nil, err
-	}
-	return bytes.Clone(bytes.TrimSuffix(e.out.Bytes(), []byte("\n"))), nil
 }

@@ -107,7 +107,7 @@ func (e *Event) checkData(f *Forbidden) error {
 
 // setData sets data that is known to be right.
 func (e *Event) setData(data []byte) {
-	e.Data = data
+	e.Data = data[:len(data):len(data)] // so that appending to it copies it
 	e.checked, e.checkedLen = &data[0], len(data)
 }
 
