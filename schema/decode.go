@@ -183,7 +183,7 @@ func (d *decoder) fill(e *Event) *DecodeError {
 	}
 	data := d.values[keyData]
 	e.setData(d.b[data.start:data.end])
-	if m := d.values[keyMetadata]; m.end > m.start {
+	if m := d.values[keyMetadata]; m.end-m.start > len("{}") {
 		e.Metadata.raw = d.b[m.start:m.end:m.end]
 	}
 	if timeText != "" || len(d.unknown) > 0 {
