@@ -59,17 +59,15 @@ var closeCases = []Case{
 	},
 }
 
-// closeSoon bounds a Close that has nothing to wait for.
-const closeSoon = 3 * time.Second
+// soon bounds a Close that has nothing to wait for.
+func (w *world) soon() time.Duration { return min(3*time.Second, w.h.Patience) }
 
 func closeTwice(w *world) {
 	conn := w.open()
 	for i := range 2 {
-		w.do("Close returns", w.h.Patience, func() {
-			if err := conn.Close(w.within(w.h.Patience)); err != nil {
-				w.Errorf("Close %d of an idle connection: %v", i+1, err)
-			}
-		})
+		if err := w.closeConn(conn, w.h.Patience); err != nil {
+			w.Errorf("Close %d of an idle connection: %v", i+1, err)
+		}
 	}
 }
 
@@ -105,11 +103,9 @@ func closeIsPrompt(w *world) {
 	msgs := w.messages(50, ch)
 	w.publish(conn, msgs...)
 	sub.waitFor("all messages arrive", msgs...)
-	w.do("Close returns promptly", closeSoon, func() {
-		if err := conn.Close(w.within(w.h.Patience)); err != nil {
-			w.Errorf("Close: %v", err)
-		}
-	})
+	if err := w.closeConn(conn, w.soon()); err != nil {
+		w.Errorf("Close: %v", err)
+	}
 	for _, s := range []*subscriber{sub, idle} {
 		w.await("Subscribe returns after Close", w.h.Patience, s.done)
 		if s.err != nil {
@@ -125,10 +121,11 @@ func closeWaits(w *world) {
 	w.publish(conn, m)
 	d := sub.waitFor("the message arrives", m)[0].Delivery
 	closed := make(chan struct{})
+	ctx := w.within(w.h.Patience)
 	var err error
 	go func() {
 		defer close(closed)
-		err = conn.Close(w.within(w.h.Patience))
+		err = conn.Close(ctx)
 	}()
 	if d.Settler != nil {
 		if w.happens(closed, brief) {
@@ -138,7 +135,7 @@ func closeWaits(w *world) {
 			w.Errorf("Settle while Close waits: %v", err)
 		}
 	}
-	w.await("Close returns once all is settled", closeSoon, closed)
+	w.await("Close returns once all is settled", w.soon(), closed)
 	if err != nil {
 		w.Errorf("Close returned %v although all is settled", err)
 	}
@@ -175,7 +172,7 @@ func (w *world) closesBy(conn brokers.Conn, limit time.Duration) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, limit)
 	defer cancel()
-	w.do("Close returns by its deadline", limit+promptly, func() { _ = conn.Close(ctx) })
+	_ = w.do("Close returns by its deadline", limit+promptly, func() error { return conn.Close(ctx) })
 }
 
 func closeLeavesOthers(w *world) {
@@ -223,8 +220,8 @@ func closeInTheMiddle(w *world) {
 			})
 		}
 		w.await("a first batch is published", w.h.Patience, began)
-		w.do("Close returns", w.h.Patience, func() { _ = conn.Close(w.within(w.h.Patience)) })
-		w.do("all Publish and Subscribe calls return", w.h.Patience, wg.Wait)
+		_ = w.closeConn(conn, w.h.Patience)
+		_ = w.do("all Publish and Subscribe calls return", w.h.Patience, func() error { wg.Wait(); return nil })
 		watcher.waitFor("what was taken arrives", taken...)
 	}
 }

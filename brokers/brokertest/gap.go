@@ -132,8 +132,7 @@ func (w *world) publishThrough(conn brokers.Conn, ch string) (taken []brokers.Me
 	for range 5 {
 		batch := w.messages(10, ch)
 		ctx, cancel := context.WithTimeout(w.ctx, 2*brief)
-		var err error
-		w.do("Publish returns on a disturbed broker", 2*brief+promptly, func() { err = conn.Publish(ctx, batch) })
+		err := w.do("Publish returns on a disturbed broker", 2*brief+promptly, func() error { return conn.Publish(ctx, batch) })
 		cancel()
 		for i, o := range w.outcomes(len(batch), err) {
 			if o == brokers.Confirmed {

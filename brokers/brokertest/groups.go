@@ -3,6 +3,7 @@ package brokertest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -100,14 +101,7 @@ func oneMemberPerKey(w *world) {
 				work <- slices.Clone(batch)
 			})))
 	}
-	go func() {
-		for batch := range work {
-			for _, d := range batch {
-				order.settling(d)
-				_ = settle(w.ctx, []brokers.Delivery{d}, brokers.Ack, 0)
-			}
-		}
-	}()
+	go settleLate(w, work, order)
 	for batch := range slices.Chunk(msgs, 40) {
 		w.publish(publisher, batch...)
 	}
@@ -115,10 +109,33 @@ func oneMemberPerKey(w *world) {
 	for _, m := range members {
 		_ = m.end()
 	}
-	close(work)
 	w.exactly(got, msgs)
 	for _, text := range order.violations() {
 		w.Errorf("%s", text)
+	}
+}
+
+// settleLate settles batches once no other came for a while, so that members hold messages at the same time. It ends
+// with the case.
+func settleLate(w *world, work <-chan []brokers.Delivery, order *keyWatch) {
+	var open [][]brokers.Delivery
+	for {
+		quiet := time.NewTimer(3 * time.Millisecond)
+		select {
+		case <-w.ctx.Done():
+			return
+		case batch := <-work:
+			open = append(open, batch)
+			continue
+		case <-quiet.C:
+		}
+		for _, batch := range open {
+			for i := range batch {
+				order.settling(batch[i])
+				_ = settle(w.ctx, batch[i:i+1], brokers.Ack, 0)
+			}
+		}
+		open = nil
 	}
 }
 

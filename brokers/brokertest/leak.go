@@ -19,7 +19,7 @@ func noGoroutineIsLeft(w *world) {
 		sub.waitFor("all messages arrive", msgs...)
 		ended.waitFor("all messages arrive", msgs...)
 		_ = ended.end()
-		if err := conn.Close(w.within(w.h.Patience)); err != nil {
+		if err := w.closeConn(conn, w.h.Patience); err != nil {
 			w.Errorf("Close: %v", err)
 		}
 		w.await("Subscribe returns after Close", w.h.Patience, sub.done)

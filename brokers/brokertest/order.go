@@ -1,10 +1,6 @@
 package brokertest
 
-import (
-	"slices"
-
-	"github.com/eventbus-go/eventbus/brokers"
-)
+import "github.com/eventbus-go/eventbus/brokers"
 
 var orderCases = []Case{
 	{
@@ -30,13 +26,8 @@ func publishInBatches(w *world, group func(brokers.Message) string) {
 	conn, chs := w.open(), w.channels(2)
 	sub := w.subscribe(conn, brokers.Subscription{Channels: chs})
 	all := append(w.messages(1500, chs[0], "a", "b", "c"), w.messages(500, chs[1], "d", "e")...)
-	size := 1
-	for rest := all; len(rest) > 0; size = size%61 + 3 {
-		n := min(size, len(rest))
-		w.publish(conn, rest[:n]...)
-		rest = rest[n:]
-	}
+	w.publishPaced(conn, sub, all)
 	got := sub.waitFor("all messages arrive", all...)
 	w.ascending(got, all, group)
-	w.exactly(got, slices.Clone(all))
+	w.exactly(got, all)
 }

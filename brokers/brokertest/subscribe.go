@@ -109,13 +109,15 @@ func slowSinkAlone(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	release := make(chan struct{})
 	w.undo = append(w.undo, func() { close(release) })
-	w.subscribe(conn, brokers.Subscription{Channels: []string{ch}}, on(func(batch []brokers.Delivery) {
+	slow := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}}, on(func(batch []brokers.Delivery) {
 		<-release
 		_ = settle(context.WithoutCancel(w.ctx), batch, brokers.Ack, 0)
 	}))
 	quick := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
 	msgs := w.messages(200, ch)
-	for _, m := range msgs {
+	w.publish(conn, msgs[0])
+	slow.waitCount("the sink that blocks has a message", 1)
+	for _, m := range msgs[1:] {
 		w.publish(conn, m)
 	}
 	w.exactly(quick.waitFor("all messages arrive although another sink is blocked", msgs...), msgs)
@@ -149,13 +151,12 @@ func subscribeEnds(w *world) {
 	}
 	ended, cancel := context.WithCancel(w.ctx)
 	cancel()
-	w.do("Subscribe with an ended context returns", w.h.Patience, func() {
-		if err := conn.Subscribe(ended, brokers.Subscription{Name: "late", Channels: []string{ch}}, &subscriber{
-			w: w, ready: make(chan struct{}), changed: make(chan struct{}),
-		}); err != nil {
-			w.Errorf("Subscribe with an ended context returned %v", err)
-		}
-	})
+	late := &subscriber{w: w, ready: make(chan struct{}), changed: make(chan struct{})}
+	if err := w.do("Subscribe with an ended context returns", w.h.Patience, func() error {
+		return conn.Subscribe(ended, brokers.Subscription{Name: "late", Channels: []string{ch}}, late)
+	}); err != nil {
+		w.Errorf("Subscribe with an ended context returned %v", err)
+	}
 }
 
 func subscribeWaitsForSettling(w *world) {

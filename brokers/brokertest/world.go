@@ -48,7 +48,7 @@ func (w *world) open() brokers.Conn {
 		w.Fatalf("Open: %v", err)
 	}
 	w.undo = append(w.undo, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), min(time.Second, w.h.Patience))
 		defer cancel()
 		_ = conn.Close(ctx) // the cases of close.go judge Close
 	})
@@ -125,15 +125,24 @@ func (w *world) outcomes(n int, err error) []brokers.Outcome {
 	return out
 }
 
-// do calls f in a goroutine and fails if it has not returned after d.
-func (w *world) do(what string, d time.Duration, f func()) {
+// do calls f in a goroutine, returns what it returned, and fails if it has not after d.
+func (w *world) do(what string, d time.Duration, f func() error) error {
 	w.Helper()
 	done := make(chan struct{})
+	var err error
 	go func() {
 		defer close(done)
-		f()
+		err = f()
 	}()
 	w.await(what, d, done)
+	return err
+}
+
+// closeConn closes conn with the harness's patience for a deadline, and fails if that takes longer than d.
+func (w *world) closeConn(conn brokers.Conn, d time.Duration) error {
+	w.Helper()
+	ctx := w.within(w.h.Patience)
+	return w.do("Close returns", d, func() error { return conn.Close(ctx) })
 }
 
 // await fails if done is not closed within d.

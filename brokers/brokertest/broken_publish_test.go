@@ -1,0 +1,222 @@
+package brokertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// onDelivery changes each batch on its way.
+func onDelivery(change func(batch []brokers.Delivery) []brokers.Delivery) func(*env) func(*wrapped) {
+	return each(func(w *wrapped) {
+		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+			if batch = change(slices.Clone(batch)); len(batch) > 0 {
+				next(batch)
+			}
+		}
+	})
+}
+
+// onMessage changes each message on its way.
+func onMessage(change func(m *brokers.Message)) func(*env) func(*wrapped) {
+	return onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+		for i := range batch {
+			change(&batch[i].Message)
+		}
+		return batch
+	})
+}
+
+// onPublish puts f in Publish's place.
+func onPublish(f func(ctx context.Context, msgs []brokers.Message, next publishFunc) error) func(*env) func(*wrapped) {
+	return each(func(w *wrapped) { w.publish = f })
+}
+
+// everyHundredth calls f for each hundredth delivery, and returns the batch with what f puts in its place.
+func everyHundredth(f func(d brokers.Delivery) []brokers.Delivery) func(*env) func(*wrapped) {
+	return func(*env) func(*wrapped) {
+		var n atomic.Int64
+		return onDelivery(func(batch []brokers.Delivery) (out []brokers.Delivery) {
+			for _, d := range batch {
+				if n.Add(1)%100 == 0 {
+					out = append(out, f(d)...)
+					continue
+				}
+				out = append(out, d)
+			}
+			return out
+		})(nil)
+	}
+}
+
+const (
+	caseBodies    = "a body arrives byte for byte"
+	caseFields    = "each field arrives as it was published, or not at all"
+	caseThousands = "thousands of messages arrive once each"
+	caseEnded     = "Publish with an ended context returns at once and marks every message"
+	caseOutcomes  = "a message that is marked NotSent never arrives, and one that is not marked does"
+	caseKeyOrder  = "messages of one key arrive in the order in which they were published, across batches"
+)
+
+var publishBreaches = []breach{
+	{"loses every hundredth message", plain, caseThousands, everyHundredth(func(d brokers.Delivery) []brokers.Delivery {
+		ackAll(d)
+		return nil
+	})},
+	{"delivers every hundredth message twice", plain, caseThousands, everyHundredth(func(d brokers.Delivery) []brokers.Delivery {
+		again := d
+		again.Settler = nil
+		return []brokers.Delivery{d, again}
+	})},
+	{"swaps neighbours", plain, caseKeyOrder, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+		slices.Reverse(batch)
+		return batch
+	})},
+	{"promises order per channel and keeps it per key", plain, "messages of one channel arrive in the order in which they were published",
+		each(func(w *wrapped) {
+			w.caps = func(c brokers.Capabilities) brokers.Capabilities {
+				c.Order = brokers.OrderChannel
+				return c
+			}
+			w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+				batch = slices.Clone(batch)
+				slices.SortStableFunc(batch, func(a, b brokers.Delivery) int { return bytes.Compare([]byte(b.Key), []byte(a.Key)) })
+				next(batch)
+			}
+		})},
+	{"trims bodies", plain, caseBodies, onMessage(func(m *brokers.Message) { m.Body = bytes.TrimSpace(m.Body) })},
+	{"replaces what is not UTF-8", plain, caseBodies, onMessage(func(m *brokers.Message) {
+		m.Body = bytes.ToValidUTF8(m.Body, []byte("\uFFFD"))
+	})},
+	{"cuts large bodies", plain, caseBodies, onMessage(func(m *brokers.Message) { m.Body = m.Body[:min(len(m.Body), 512<<10)] })},
+	{"calls good bodies malformed", plain, caseBodies, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+		batch[0].Malformed = brokers.ReasonForeign
+		return batch
+	})},
+	{"loses headers", plain, caseFields, onMessage(func(m *brokers.Message) { m.Headers = nil })},
+	{"loses the second value of a header", plain, caseFields, onMessage(func(m *brokers.Message) {
+		m.Headers = slices.CompactFunc(slices.Clone(m.Headers), func(a, b brokers.Header) bool { return a.Key == b.Key })
+	})},
+	{"loses the key", plain, caseFields, onMessage(func(m *brokers.Message) { m.Key = "" })},
+	{"invents a type that it does not carry", plain, caseFields, func(e *env) func(*wrapped) {
+		e.h.Carries = Fields{}
+		return onMessage(func(m *brokers.Message) { m.Type = "unknown" })(e)
+	}},
+	{"publishes a batch on its first message's channel", plain, "one batch reaches several channels",
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			msgs = slices.Clone(msgs)
+			for i := range msgs {
+				msgs[i].Channel = msgs[0].Channel
+			}
+			return next(ctx, msgs)
+		})},
+	{"drops an event's second channel as a repetition", plain, "one event on three channels is three messages",
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			return next(ctx, slices.CompactFunc(slices.Clone(msgs), func(a, b brokers.Message) bool { return a.ID == b.ID }))
+		})},
+	{"refuses an empty batch", plain, "an empty batch is no error",
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			if len(msgs) == 0 {
+				return errors.New("nothing to publish")
+			}
+			return next(ctx, msgs)
+		})},
+	{"keeps references to the caller's bodies", plain, "the memory of a batch is the caller's again after Publish returned nil",
+		keepsReferences(func(m brokers.Message) brokers.Message { return m })},
+	{"keeps references to the caller's headers", plain, "the memory of a batch is the caller's again after Publish returned nil",
+		keepsReferences(func(m brokers.Message) brokers.Message {
+			m.Body = bytes.Clone(m.Body)
+			return m
+		})},
+	{"loses a batch that is published while another one is", plain, "many goroutines publish at once",
+		func(*env) func(*wrapped) {
+			var busy atomic.Int64
+			return func(w *wrapped) {
+				w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+					defer busy.Add(-1)
+					if busy.Add(1) > 1 {
+						return nil
+					}
+					for range 100 {
+						runtime.Gosched()
+					}
+					return next(ctx, msgs)
+				}
+			}
+		}},
+	{"ignores its context in Publish", plain, caseEnded,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			if ctx.Err() != nil {
+				<-time.After(promptly + 50*time.Millisecond)
+			}
+			return next(ctx, msgs)
+		})},
+	{"sends although the context has ended", plain, caseEnded,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			return next(context.WithoutCancel(ctx), msgs)
+		})},
+	{"marks only the first message of a batch whose context has ended", plain, caseEnded,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			if ctx.Err() != nil {
+				return brokers.FailAll(1, brokers.NotSent, ctx.Err())
+			}
+			return next(ctx, msgs)
+		})},
+	{"returns an error that marks nothing", plain, caseEnded,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			if ctx.Err() != nil {
+				return fmt.Errorf("gave up: %w", ctx.Err())
+			}
+			return next(ctx, msgs)
+		})},
+	{"marks in descending order", plain, caseEnded,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			err := next(ctx, msgs)
+			var be *brokers.BatchError
+			if errors.As(err, &be) {
+				slices.Reverse(be.Failed)
+			}
+			return err
+		})},
+	{"marks messages that it took as not sent", plain, caseOutcomes,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			if err := next(ctx, msgs); err != nil || len(msgs) < 20 {
+				return err
+			}
+			return brokers.FailAll(len(msgs), brokers.NotSent, context.DeadlineExceeded)
+		})},
+	{"does not mark messages that it did not take", plain, caseOutcomes,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			return next(ctx, msgs[:(len(msgs)+1)/2])
+		})},
+}
+
+// keepsReferences publishes what is left in the caller's memory when the caller has gone on.
+func keepsReferences(keep func(brokers.Message) brokers.Message) func(*env) func(*wrapped) {
+	return func(e *env) func(*wrapped) {
+		var later func()
+		e.betweenSteps = func() {
+			if f := later; f != nil {
+				later = nil
+				f()
+			}
+		}
+		return func(w *wrapped) {
+			w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+				kept := make([]brokers.Message, len(msgs))
+				for i, m := range msgs {
+					kept[i] = keep(m)
+				}
+				later = func() { _ = next(ctx, kept) }
+				return nil
+			}
+		}
+	}
+}
