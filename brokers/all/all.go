@@ -1,0 +1,13 @@
+// Package all links every driver of this module, for a service whose broker is chosen by its configuration.
+//
+// Import it for its side effect; the scheme of the URL then decides:
+//
+//	import _ "github.com/eventbus-go/eventbus/brokers/all"
+//
+// A service that knows its broker imports that one driver instead, and does not link the others' client libraries.
+package all
+
+import (
+	_ "github.com/eventbus-go/eventbus/brokers/memory" // memory://
+	_ "github.com/eventbus-go/eventbus/brokers/redis"  // redis:// and rediss://
+)
