@@ -83,10 +83,10 @@ func WithRandom(fn func() float64) RetryOption {
 }
 
 // Retry calls the handler again in place, while the worker waits, until it succeeds or p's attempts are used up, and then
-// returns its last error. What the handler returns decides:
+// returns its last error, in an [*AttemptsError] where there was more than one attempt. What the handler returns decides:
 //
-//   - nil, [router.Permanent] and [router.Drop] are returned at once. They are looked for inside other errors too; who
-//     wraps several in each other gets Permanent before Drop before RetryAfter.
+//   - nil, [router.Permanent] and [router.Drop] are returned at once. They are looked for inside other errors too, and
+//     come before a RetryAfter in the same error.
 //   - [router.RetryAfter] is tried again after the time it asks for, or the backoff where that is longer. It counts as an
 //     attempt like any other. More than p.MaxWait is not waited for.
 //   - any other error is tried again after the backoff.
@@ -200,7 +200,9 @@ type AttemptsError struct {
 }
 
 // Error says how often the handler was tried, and the last error.
-func (e *AttemptsError) Error() string { return fmt.Sprintf("after %d attempts: %v", e.Attempts, e.Err) }
+func (e *AttemptsError) Error() string {
+	return fmt.Sprintf("after %d attempts: %v", e.Attempts, e.Err)
+}
 
 // Unwrap returns the last error.
 func (e *AttemptsError) Unwrap() error { return e.Err }

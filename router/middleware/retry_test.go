@@ -57,7 +57,7 @@ func TestRetryDoesWhatTheErrorAsksFor(t *testing.T) {
 			"after 4 attempts: EOF"},
 		{"permanent is final", policy, []error{permanent}, []time.Duration{0}, "permanent: EOF"},
 		{"also later, and wrapped", policy, []error{oops, fmt.Errorf("x: %w", permanent)}, []time.Duration{0, s},
-			"x: permanent: EOF"},
+			"after 2 attempts: x: permanent: EOF"},
 		{"drop is final", policy, []error{drop}, []time.Duration{0}, "drop: EOF"},
 		{"retry after waits at least that", policy, []error{router.RetryAfter(oops, 20*s)}, []time.Duration{0, 20 * s}, ""},
 		{"or the backoff where it is longer", policy, []error{router.RetryAfter(oops, 1)}, []time.Duration{0, s}, ""},
@@ -85,6 +85,9 @@ func TestRetryDoesWhatTheErrorAsksFor(t *testing.T) {
 				}
 				if err != nil && !errors.Is(err, io.EOF) {
 					t.Errorf("%v does not wrap the handler's error", err)
+				}
+				if n := middleware.Attempts(err); err != nil && n != len(tt.at) {
+					t.Errorf("Attempts says %d, want %d", n, len(tt.at))
 				}
 				if errors.Is(err, middleware.ErrInterrupted) {
 					t.Errorf("%v says that it was interrupted", err)
