@@ -39,7 +39,9 @@ func (r Rule) Report(findings []Finding) string {
 // Rules returns all rules.
 func Rules() []Rule {
 	var all []Rule
-	for _, file := range [][]Rule{importRules, linkRules, docRules, codeRules, testRules, textRules, moduleRules} {
+	for _, file := range [][]Rule{
+		importRules, linkRules, docRules, mentionRules, codeRules, testRules, textRules, moduleRules,
+	} {
 		all = append(all, file...)
 	}
 	return all

@@ -99,6 +99,14 @@ var (
 )
 `), nil, nil},
 	},
+	"documents name what exists": {
+		{"what is gone", files("docs/a.md", "See `bus/gone.go`, `brokers/nats` and [this](b.md#top). Run `make gone`.\n",
+			"bus/here.go", "package bus\n"), nil,
+			[]string{"docs/a.md bus/gone.go", "docs/a.md brokers/nats", "docs/a.md b.md", "docs/a.md make gone"}},
+		{"what is there", files("docs/a.md", "See `bus/here.go`, `bus`, `./examples/x` and [this](../README.md#top), and\n"+
+			"[that](https://example.com). `make test` makes sure. We\nmake do.\n\n    make test\n", "README.md", "",
+			"bus/here.go", "package bus\n", "examples/x/main.go", "package main\n", "Makefile", "test: ## it\n\tgo test\n"), nil, nil},
+	},
 	"library code does not sleep": {
 		{"it sleeps", files("bus/a.go", "package bus\nimport t \"time\"\nfunc f() { t.Sleep(1) }\n"), nil,
 			[]string{"bus/a.go:3 time.Sleep"}},
