@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// Bounds of a batch. 1,024 messages is where go-redis pipelines stop gaining; a megabyte is a socket buffer's worth.
+const (
+	maxBatchMessages = 1024
+	maxBatchBytes    = 1 << 20
+)
+
+// A batch is what one call of a driver's Publish carries. Its messages are still queued for the ledger.
+type batch struct {
+	entries []entry
+	msgs    []brokers.Message
+	refs    []messageRef // of msgs, index by index
+}
+
+// A messageRef says which event and which of its channels a message is.
+type messageRef struct{ entry, channel int }
+
+// take moves events from the head of the queue into b, which is empty: at least one, at most maxEvents, within the bounds of
+// a batch. It reports false where the queue is empty, and whether the lane is closed.
+func (l *lane) take(b *batch, maxEvents int) (ok, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bytes := 0
+	for len(b.entries) < maxEvents {
+		next := l.queue.oldest()
+		if next == nil {
+			break
+		}
+		n := len(next.channels)
+		if len(b.entries) > 0 && (len(b.msgs)+n > maxBatchMessages || bytes+n*len(next.body) > maxBatchBytes) {
+			break
+		}
+		bytes += n * len(next.body)
+		b.entries = append(b.entries, l.queue.pop())
+		b.addMessages(len(b.entries) - 1)
+	}
+	l.asleep = len(b.entries) == 0
+	return !l.asleep, l.closed
+}
+
+func (b *batch) addMessages(i int) {
+	e := &b.entries[i]
+	for c, channel := range e.channels {
+		m := brokers.Message{
+			ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), Time: e.when, Body: e.body,
+		}
+		if e.rest != nil {
+			m.Headers, m.NotBefore = e.rest.headers, e.rest.notBefore
+		}
+		b.msgs = append(b.msgs, m)
+		b.refs = append(b.refs, messageRef{i, c})
+	}
+}
+
+// keep reduces the batch's messages to those at the given indices. The entries stay: their bytes are still needed.
+func (b *batch) keep(indices []int) {
+	msgs, refs := b.msgs, b.refs
+	if cap(msgs) > 0 {
+		msgs = make([]brokers.Message, 0, len(indices)) // a driver may still be reading the old ones
+	}
+	kept := refs[:0]
+	for _, i := range indices {
+		msgs = append(msgs, b.msgs[i])
+		kept = append(kept, refs[i])
+	}
+	b.msgs, b.refs = msgs, kept
+}
+
+// reset empties the batch for reuse.
+func (b *batch) reset() {
+	clear(b.entries)
+	clear(b.msgs)
+	b.entries, b.msgs, b.refs = b.entries[:0], b.msgs[:0], b.refs[:0]
+}
+
+// taint says that a driver may still be reading the batch: its memory is never reused. It is called without the lock.
+func (l *lane) taint(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range b.entries {
+		b.entries[i].chunk.tainted = true
+	}
+	b.msgs = nil
+}

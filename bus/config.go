@@ -1,0 +1,153 @@
+package bus
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// Config is what a YAML file may hold; its zero value is the default of everything. Unknown keys are refused.
+//
+//	url: redis://localhost:6379       # ${NAME} is replaced from the environment
+//	source: user_service              # who publishes
+//	prefix: user_service.events       # of the rules' channels
+//	rules:                            # where events go; see package router
+//	  - match: [user.*, preferences.*]
+//	    channels: [user]
+//	publish:
+//	  when_full: drop_lowest          # or drop_newest, block
+//	shutdown: 30s
+type Config struct {
+	// URL chooses the broker. Default [DefaultURL].
+	URL string `yaml:"url"`
+	// Source names the publishing service. It goes into events whose Source is empty. Default "user_service".
+	Source string `yaml:"source"`
+	// Config is the prefix and the rules, whose default is router.Default.
+	router.Config `yaml:",inline"`
+	// Publish bounds the publishing side.
+	Publish PublishConfig `yaml:"publish"`
+	// MaxEventBytes bounds an encoded event, both ways. Default 1 MiB, which every broker takes.
+	MaxEventBytes int `yaml:"max_event_bytes"`
+	// Forbidden are names that no metadata key may contain as a word. Default schema.DefaultForbidden; an empty list that
+	// is not nil forbids nothing.
+	Forbidden []string `yaml:"forbidden"`
+	// Shutdown is how long handlers may take to finish after the end of Run's context. Default 30 s.
+	Shutdown time.Duration `yaml:"shutdown"`
+}
+
+// PublishConfig bounds the publishing side.
+type PublishConfig struct {
+	LaneConfig `yaml:",inline"`
+	// Timeout is how long Publish waits where its context has no deadline. Default 10 s.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// LaneConfig shapes the lanes: the bounded queues between publishers and the broker. Events of one key share a lane.
+type LaneConfig struct {
+	// Lanes is how many there are. Default 2: while the replies to one lane's batch are awaited, the other's is written,
+	// which is worth more than any batch size.
+	Lanes int `yaml:"lanes"`
+	// MaxEvents bounds a lane in events. Default 65,536.
+	MaxEvents int `yaml:"max_events"`
+	// MaxBytes bounds a lane in bytes of encoded events. Default 32 MiB.
+	MaxBytes int `yaml:"max_bytes"`
+	// WhenFull is what Emit does when a lane is full. Default DropNewest. Publish always waits.
+	WhenFull FullPolicy `yaml:"when_full"`
+	// BlockFor is how long Emit waits for room where WhenFull is Block, before it drops. Default 10 ms.
+	BlockFor time.Duration `yaml:"block_for"`
+	// SendTimeout is how long one batch may take before its outcome is unknown. Default 1 s.
+	SendTimeout time.Duration `yaml:"send_timeout"`
+}
+
+// FullPolicy is what Emit does when a lane is full.
+type FullPolicy uint8
+
+// DropNewest drops the event that does not fit. DropLowest makes room by dropping the oldest queued event of the lowest
+// priority below that of the new one, if there is any, else it drops the new one. Block waits up to LaneConfig.BlockFor, and
+// then drops the new one: the only policy by which a broker's trouble reaches the caller.
+const (
+	DropNewest FullPolicy = iota
+	DropLowest
+	Block
+)
+
+var policyNames = [...]string{DropNewest: "drop_newest", DropLowest: "drop_lowest", Block: "block"}
+
+// String returns the policy as it stands in a configuration file.
+func (p FullPolicy) String() string {
+	if int(p) < len(policyNames) {
+		return policyNames[p]
+	}
+	return fmt.Sprintf("FullPolicy(%d)", uint8(p))
+}
+
+// UnmarshalText reads a policy by its name.
+func (p *FullPolicy) UnmarshalText(b []byte) error {
+	for i, name := range policyNames {
+		if string(b) == name {
+			*p = FullPolicy(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("when_full %q is unknown (drop_newest, drop_lowest, block)", b)
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.Source, "user_service")
+	setDefault(&c.MaxEventBytes, 1<<20)
+	setDefault(&c.Shutdown, 30*time.Second)
+	setDefault(&c.Publish.Timeout, 10*time.Second)
+	l := &c.Publish.LaneConfig
+	setDefault(&l.Lanes, 2)
+	setDefault(&l.MaxEvents, 1<<16)
+	setDefault(&l.MaxBytes, 32<<20)
+	setDefault(&l.BlockFor, 10*time.Millisecond)
+	setDefault(&l.SendTimeout, time.Second)
+	if len(c.Rules) == 0 {
+		prefix := c.Prefix
+		c.Config = router.Default()
+		if prefix != "" {
+			c.Prefix = prefix
+		}
+	}
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// check reports the first value that cannot be meant, once the defaults are set.
+func (c *Config) check() error {
+	l := &c.Publish.LaneConfig
+	return cmp.Or(
+		inRange("max_event_bytes", c.MaxEventBytes, 256, 512<<20),
+		inRange("publish.lanes", l.Lanes, 1, 64),
+		inRange("publish.max_events", l.MaxEvents, 1, 1<<24),
+		inRange("publish.max_bytes", l.MaxBytes, c.MaxEventBytes, 1<<40),
+		inRange("publish.when_full", l.WhenFull, DropNewest, Block),
+		inRange("publish.timeout", c.Publish.Timeout, time.Millisecond, time.Hour),
+		inRange("publish.block_for", l.BlockFor, time.Microsecond, time.Hour),
+		inRange("publish.send_timeout", l.SendTimeout, time.Millisecond, time.Hour),
+		inRange("shutdown", c.Shutdown, time.Millisecond, 24*time.Hour),
+	)
+}
+
+func inRange[T cmp.Ordered](setting string, got, low, high T) error {
+	if got < low || got > high {
+		return &ConfigError{setting, fmt.Sprintf("is %v: it goes from %v to %v", got, low, high)}
+	}
+	return nil
+}
+
+func (c *Config) forbidden() *schema.Forbidden {
+	if c.Forbidden == nil {
+		return schema.DefaultForbidden()
+	}
+	return schema.NewForbidden(c.Forbidden...)
+}

@@ -1,0 +1,110 @@
+package bus
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/router/yamlfile"
+)
+
+// A ConfigError says which setting cannot be meant. Of one in a file, LoadConfig and ParseConfig add line and column.
+type ConfigError struct {
+	// Setting is the way to it in a file, such as "publish.max_events".
+	Setting string
+	// Problem is what is wrong with it, and the remedy.
+	Problem string
+}
+
+// Error names the setting and the problem.
+func (e *ConfigError) Error() string { return e.Setting + " " + e.Problem }
+
+// Path implements yamlfile.Located.
+func (e *ConfigError) Path() []any {
+	var path []any
+	for key := range strings.SplitSeq(e.Setting, ".") {
+		path = append(path, key)
+	}
+	return path
+}
+
+// Offset implements yamlfile.Located.
+func (e *ConfigError) Offset() int { return 0 }
+
+// LoadConfig reads a configuration from a YAML file and checks all of it. Its errors name the file, line and column and the
+// remedy, and show the line, without what may be a password.
+func LoadConfig(path string) (Config, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("bus: configuration: %w", err)
+	}
+	cfg, err := ParseConfig(text)
+	if err != nil {
+		return Config{}, fmt.Errorf("bus: configuration: %s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+// readFile reads a file up to what ParseConfig takes.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, yamlfile.MaxBytes+1))
+}
+
+// ParseConfig is LoadConfig for a text.
+func ParseConfig(text []byte) (Config, error) {
+	f, err := yamlfile.Read(text)
+	if err != nil {
+		return Config{}, err
+	}
+	var cfg Config
+	if err := f.Decode(&cfg); err != nil {
+		return Config{}, err
+	}
+	if cfg.URL, err = expand(cfg.URL, os.LookupEnv); err != nil {
+		return Config{}, f.Locate(err)
+	}
+	if err := f.Locate(cfg.checkFile()); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// checkFile checks what a file says as Open would, and leaves the defaults to Open.
+func (c Config) checkFile() error {
+	if c.URL != "" {
+		if _, err := brokers.ParseURL(c.URL); err != nil {
+			return &ConfigError{"url", err.Error()}
+		}
+	}
+	c.setDefaults()
+	if err := c.check(); err != nil {
+		return err
+	}
+	_, err := router.New(c.Config)
+	return err
+}
+
+var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// expand replaces each ${NAME} by the variable's value. One that is not set is an error, not an empty text.
+func expand(s string, lookup func(string) (string, bool)) (string, error) {
+	var missing error
+	out := variable.ReplaceAllStringFunc(s, func(ref string) string {
+		name := ref[2 : len(ref)-1]
+		value, ok := lookup(name)
+		if !ok && missing == nil {
+			missing = &ConfigError{"url", fmt.Sprintf("names the environment variable %q, which is not set", name)}
+		}
+		return value
+	})
+	return out, missing
+}

@@ -1,0 +1,232 @@
+package bus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// An entry is one queued event, bound for one or more channels of one broker.
+type entry struct {
+	id, typ, key string
+	channels     []string
+	body         []byte
+	chunk        *chunk
+	when         time.Time
+	priority     schema.Priority
+	dead         bool // given up while queued; it only waits to be passed over
+	rest         *messageRest
+	call         *call // who waits for it; nil for Emit
+	slot         int   // of its first channel in call
+}
+
+// messageRest is what only messages given to Send may carry.
+type messageRest struct {
+	headers   []brokers.Header
+	notBefore time.Time
+}
+
+// A lane is a bounded queue of one broker that keeps the order of its keys: many publishers append under a short lock,
+// one flusher takes batches out. While a batch is under way the next one forms, so that an idle bus sends at once and a
+// busy one sends large batches, without a timer.
+type lane struct {
+	limits LaneConfig
+	report dropReporter
+
+	wake chan struct{} // tells the flusher that there is work, or that the lane closed
+
+	mu      sync.Mutex
+	queue   ring
+	store   chunkStore
+	events  int // alive in queue or under way
+	bytes   int // of those
+	asleep  bool
+	closed  bool
+	waiting int           // publishers that wait for room
+	room    chan struct{} // closed when there may be room, then replaced
+	ledger  Ledger
+}
+
+// A dropReporter tells the outside of drops. It is called with a lane's lock held: it never blocks, and copies what it
+// keeps of the event.
+type dropReporter func(reason DropReason, e *entry, channels []string, err error)
+
+func newLane(limits LaneConfig, report dropReporter) *lane {
+	return &lane{limits: limits, report: report, wake: make(chan struct{}, 1), room: make(chan struct{})}
+}
+
+// emit queues an event or drops one by the lane's policy. Only the policy Block waits.
+func (l *lane) emit(ctx context.Context, p *packed, body []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && !l.makeRoom(p.priority, len(body)) && l.limits.WhenFull == Block {
+		l.waitRoom(ctx, len(body), l.limits.BlockFor)
+	}
+	switch {
+	case l.closed:
+		return ErrClosed
+	case !l.fits(len(body)):
+		l.ledger.Accepted += int64(len(p.channels))
+		e := p.entry()
+		e.body = body
+		l.drop(DropLaneFull, &e, e.channels, nil)
+	default:
+		l.put(p, body, nil, 0)
+	}
+	return nil
+}
+
+// publish queues an event whose caller waits: it waits for room until ctx ends.
+func (l *lane) publish(ctx context.Context, p *packed, body []byte, c *call, slot int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed && !l.makeRoom(p.priority, len(body)) {
+		l.waitRoom(ctx, len(body), 0)
+	}
+	switch {
+	case l.closed:
+		return ErrClosed
+	case !l.fits(len(body)):
+		return context.Cause(ctx)
+	}
+	l.put(p, body, c, slot)
+	return nil
+}
+
+// put appends an event that fits, and wakes the flusher. It is called with the lock held.
+func (l *lane) put(p *packed, body []byte, c *call, slot int) {
+	e := l.queue.push()
+	*e = p.entry()
+	e.chunk, e.body = l.store.put(p.priority, body)
+	e.call, e.slot = c, slot
+	l.events++
+	l.bytes += len(body)
+	l.ledger.Accepted += int64(len(p.channels))
+	l.ledger.Queued += int64(len(p.channels))
+	l.wakeFlusher()
+}
+
+func (l *lane) wakeFlusher() {
+	if !l.asleep {
+		return
+	}
+	l.asleep = false
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lane) fits(bytes int) bool {
+	return l.events < l.limits.MaxEvents && (l.bytes+bytes <= l.limits.MaxBytes || l.events == 0)
+}
+
+// makeRoom reports whether an event of the given size fits, after it has evicted what the policy allows.
+func (l *lane) makeRoom(p schema.Priority, bytes int) bool {
+	for !l.fits(bytes) {
+		if l.limits.WhenFull != DropLowest {
+			return false
+		}
+		victim := l.queue.oldestBelow(p)
+		if victim == nil {
+			return false
+		}
+		l.kill(victim, DropEvicted, nil)
+	}
+	return true
+}
+
+// waitRoom waits until an event of the given size fits, the lane closes, ctx ends, or limit has passed where it is not 0.
+// The lock is given up meanwhile.
+func (l *lane) waitRoom(ctx context.Context, bytes int, limit time.Duration) {
+	var expired <-chan time.Time
+	if limit > 0 {
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		expired = t.C
+	}
+	for !l.closed && !l.fits(bytes) {
+		room := l.room
+		l.waiting++
+		l.mu.Unlock()
+		over := false
+		select {
+		case <-room:
+		case <-ctx.Done():
+			over = true
+		case <-expired:
+			over = true
+		}
+		l.mu.Lock()
+		l.waiting--
+		if over {
+			return
+		}
+	}
+}
+
+// roomMade tells the publishers that wait. It is called with the lock held.
+func (l *lane) roomMade() {
+	if l.waiting == 0 {
+		return
+	}
+	close(l.room)
+	l.room = make(chan struct{})
+}
+
+// kill gives up a queued event. It is called with the lock held.
+func (l *lane) kill(e *entry, reason DropReason, cause error) {
+	l.ledger.Queued -= int64(len(e.channels))
+	l.drop(reason, e, e.channels, cause)
+	l.queue.bury(e)
+	l.release(e)
+}
+
+// release gives back what a settled event held. It is called with the lock held.
+func (l *lane) release(e *entry) {
+	l.events--
+	l.bytes -= len(e.body)
+	l.store.done(e.chunk)
+	l.roomMade()
+}
+
+// drop accounts for an event given up, on the given of its channels, and reports it. It is called with the lock held,
+// while the body is still valid.
+func (l *lane) drop(reason DropReason, e *entry, channels []string, err error) {
+	l.ledger.drop(reason, int64(len(channels)))
+	l.report(reason, e, channels, err)
+}
+
+// cancel gives up the events of a call that are still queued. Those under way are beyond recall.
+func (l *lane) cancel(c *call, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for e := range l.queue.all() {
+		if e.call != c || e.dead {
+			continue
+		}
+		for i := range e.channels {
+			c.settle(e.slot+i, brokers.NotSent, cause)
+		}
+		l.kill(e, DropCanceled, cause)
+	}
+}
+
+// close refuses further events and lets the flusher end once the queue is empty.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.asleep = true
+	l.wakeFlusher()
+	l.roomMade()
+	l.mu.Unlock()
+}
+
+func (l *lane) snapshot() Ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ledger.snapshot()
+}

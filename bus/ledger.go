@@ -1,0 +1,156 @@
+package bus
+
+import (
+	"maps"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// DropReason says in a word why a message, or a delivery, was given up. It is used as the value of a metric's label.
+type DropReason string
+
+// Why a published message was dropped.
+const (
+	DropLaneFull    DropReason = "lane_full"   // its lane was full, and the policy dropped the newest
+	DropEvicted     DropReason = "evicted"     // it made room for one of higher priority
+	DropUnconfirmed DropReason = "unconfirmed" // sent, but the connection broke before the reply; it may have arrived
+	DropCanceled    DropReason = "canceled"    // the context of its Publish ended while it was queued
+	DropNotSent     DropReason = "not_sent"    // the broker could not be reached, for a reason that waiting does not cure
+	DropClosed      DropReason = "closed"      // it was still queued when Close's deadline passed
+
+	// DropRejected is what the Dropped hook is told of a message that the broker refused for good. The ledger has it under
+	// Rejected.
+	DropRejected DropReason = "rejected"
+)
+
+// Why a delivery was dropped instead of being handled.
+const (
+	DropByHandler DropReason = "handler"  // its handler returned Drop
+	DropShutdown  DropReason = "shutdown" // it was not handled when Close's deadline passed, and its broker takes nothing back
+)
+
+// A Ledger accounts for published messages; its unit is one event on one channel. At every moment
+//
+//	Accepted = Confirmed + Rejected + Queued + the sum of Dropped
+//
+// Nothing leaves it silently.
+type Ledger struct {
+	// Accepted were taken by Emit, Publish or Send, those dropped at once included.
+	Accepted int64
+	// Confirmed were taken by the broker.
+	Confirmed int64
+	// Rejected were refused by the broker for good.
+	Rejected int64
+	// Queued wait in a lane or are being sent.
+	Queued int64
+	// Dropped counts, by reason, those that were given up.
+	Dropped map[DropReason]int64
+}
+
+// DroppedTotal sums Dropped over its reasons.
+func (l Ledger) DroppedTotal() int64 { return total(l.Dropped) }
+
+// Balanced reports whether the books balance. It is never false in a snapshot taken by Bus.Stats.
+func (l Ledger) Balanced() bool {
+	return l.Accepted == l.Confirmed+l.Rejected+l.Queued+l.DroppedTotal()
+}
+
+func (l *Ledger) add(o Ledger) {
+	l.Accepted += o.Accepted
+	l.Confirmed += o.Confirmed
+	l.Rejected += o.Rejected
+	l.Queued += o.Queued
+	addCounts(&l.Dropped, o.Dropped)
+}
+
+func (l *Ledger) drop(r DropReason, n int64) {
+	if l.Dropped == nil {
+		l.Dropped = make(map[DropReason]int64)
+	}
+	l.Dropped[r] += n
+}
+
+func (l *Ledger) snapshot() Ledger {
+	s := *l
+	s.Dropped = maps.Clone(l.Dropped)
+	return s
+}
+
+// SubscriptionStats accounts for what a subscription received. At every moment
+//
+//	Received = Handled + Failed + Duplicate + Filtered + InFlight + the sums of Malformed and Dropped
+type SubscriptionStats struct {
+	// Received were handed over by the broker.
+	Received int64
+	// Handled returned nil from their handler.
+	Handled int64
+	// Failed ran out of attempts, or failed for good.
+	Failed int64
+	// Duplicate arrived on another channel, or again, after they had been handled.
+	Duplicate int64
+	// Filtered were of types that the subscription does not want but its channel carries.
+	Filtered int64
+	// Malformed counts, by reason, what is not an event.
+	Malformed map[brokers.Reason]int64
+	// Dropped counts, by reason, what was given up unhandled.
+	Dropped map[DropReason]int64
+	// InFlight wait for a worker or are being handled.
+	InFlight int64
+	// Retries counts attempts after the first one.
+	Retries int64
+	// Panics counts those of handlers, contained.
+	Panics int64
+	// Redelivered counts what was given back to the broker to be delivered again.
+	Redelivered int64
+	// Gaps counts the intervals in which messages may have been missed; Missed is how many were, as far as it is known.
+	Gaps   int64
+	Missed int64
+	// Ready is whether the broker has confirmed the subscription.
+	Ready bool
+}
+
+// Balanced reports whether the books balance. It is never false in a snapshot taken by Bus.Stats.
+func (s SubscriptionStats) Balanced() bool {
+	return s.Received == s.Handled+s.Failed+s.Duplicate+s.Filtered+s.Redelivered+s.InFlight+total(s.Malformed)+total(s.Dropped)
+}
+
+func (s *SubscriptionStats) snapshot() SubscriptionStats {
+	c := *s
+	c.Malformed = maps.Clone(s.Malformed)
+	c.Dropped = maps.Clone(s.Dropped)
+	return c
+}
+
+// Stats is a snapshot of everything the bus counts.
+type Stats struct {
+	// Published is the ledger of messages.
+	Published Ledger
+	// Refused counts events, not messages, that were never accepted: invalid, without a route, or too late.
+	Refused int64
+	// Subscriptions by name.
+	Subscriptions map[string]SubscriptionStats
+	// Panics counts those of hooks and codecs, contained.
+	Panics int64
+	// HooksMissed counts drops that could not be offered to the hook, since it was too slow.
+	HooksMissed int64
+}
+
+func total[K comparable](m map[K]int64) int64 {
+	var n int64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func addCounts[K comparable](dst *map[K]int64, src map[K]int64) {
+	if len(src) == 0 {
+		return
+	}
+	if *dst == nil {
+		*dst = make(map[K]int64, len(src))
+	}
+	for k, v := range src {
+		(*dst)[k] += v
+	}
+}

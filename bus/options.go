@@ -1,0 +1,47 @@
+package bus
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// An Option sets what a configuration file cannot hold, or overrides what it says.
+type Option func(*options)
+
+type options struct {
+	source string
+	rules  *router.Config
+	hooks  Hooks
+	enrich func(context.Context, *schema.Event)
+	log    *slog.Logger
+}
+
+func (o *options) logger() *slog.Logger {
+	if o.log == nil {
+		return slog.Default()
+	}
+	return o.log
+}
+
+// WithSource names the publishing service. It goes into events whose Source is empty, and overrides Config.Source.
+func WithSource(name string) Option { return func(o *options) { o.source = name } }
+
+// WithRules overrides the configuration's prefix and rules.
+func WithRules(rules router.Config) Option { return func(o *options) { o.rules = &rules } }
+
+// WithHooks sets the hooks.
+func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
+
+// WithLogger sets where the bus logs what goes wrong, at a limited rate. The default is slog.Default(). A handler of it
+// that blocks never blocks a publisher.
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
+
+// WithEnrich sets a function that adds to each event what the context of Emit or Publish holds, such as a correlation id
+// or a tenant in the metadata. It runs on the caller's goroutine, on a copy of the event. Where it panics, the event is
+// refused.
+func WithEnrich(f func(ctx context.Context, e *schema.Event)) Option {
+	return func(o *options) { o.enrich = f }
+}

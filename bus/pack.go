@@ -1,0 +1,221 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// The stages of publishing, in order. A stage's name is the Stage of an [EventError].
+//
+//	enrich     id, time, source, and what Options.Enrich adds from the context
+//	validate   the envelope, its size, forbidden names
+//	route      rules -> channels
+//	encode     the envelope, once, shared by all channels
+//	pack       one message per event and channel
+//	lane       bounded, ordered per key; Emit returns here
+//	send       one pipelined batch per call of the driver; the only place that resends
+//	account    per message: confirmed, dropped(reason) or rejected; Publish returns here
+const (
+	stageEnrich   = "enrich"
+	stageValidate = "validate"
+	stageRoute    = "route"
+	stageEncode   = "encode"
+	stageSend     = "send"
+)
+
+// A packed event is ready to be queued. Its body lies in its packer.
+type packed struct {
+	id, typ, key string
+	channels     []string
+	when         time.Time
+	priority     schema.Priority
+	rest         *messageRest
+	start, end   int
+}
+
+func (p *packed) entry() entry {
+	return entry{id: p.id, typ: p.typ, key: p.key, channels: p.channels, when: p.when, priority: p.priority, rest: p.rest}
+}
+
+// A packer is the scratch memory of one call: bodies are encoded into it and copied into a lane under its lock, so that the
+// lock is held for a copy and not for an encoding.
+type packer struct {
+	ids    schema.IDSource
+	buf    []byte
+	packed []packed
+}
+
+// packerPool reuses packers. A packer that one huge event has grown is not kept.
+type packerPool struct{ pool sync.Pool }
+
+const packerKeepBytes = 256 << 10
+
+func (pp *packerPool) get() *packer {
+	if p, ok := pp.pool.Get().(*packer); ok {
+		return p
+	}
+	return &packer{}
+}
+
+func (pp *packerPool) put(p *packer) {
+	if cap(p.buf) > packerKeepBytes {
+		return
+	}
+	clear(p.packed)
+	p.buf, p.packed = p.buf[:0], p.packed[:0]
+	pp.pool.Put(p)
+}
+
+func (p *packer) body(ev *packed) []byte { return p.buf[ev.start:ev.end:ev.end] }
+
+// pack takes events through the pure stages. Where one of them is refused, none is packed.
+func (b *Bus) pack(ctx context.Context, p *packer, events []schema.Event) error {
+	if b.closed.Load() {
+		return ErrClosed
+	}
+	for i := range events {
+		if stage, err := b.packOne(ctx, p, events[i]); err != nil {
+			return &EventError{Stage: stage, Index: i, Type: events[i].Type, Err: err}
+		}
+	}
+	return nil
+}
+
+func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event) (stage string, err error) {
+	if err := b.enrich(ctx, p, &e); err != nil {
+		return stageEnrich, err
+	}
+	if err := e.Validate(b.forbidden); err != nil {
+		return stageValidate, err
+	}
+	route, err := b.router.Route(e.Type, e.Source, e.Priority)
+	if err != nil {
+		return stageRoute, err
+	}
+	start := len(p.buf)
+	if p.buf, err = e.AppendJSON(p.buf); err != nil {
+		p.buf = p.buf[:start]
+		return stageEncode, err
+	}
+	if n := len(p.buf) - start; n > b.limits.MaxEventBytes {
+		p.buf = p.buf[:start]
+		return stageEncode, tooLarge(n, b.limits.MaxEventBytes)
+	}
+	p.packed = append(p.packed, packed{
+		id: e.ID, typ: e.Type, key: e.Key(), channels: route.Channels, when: e.Time, priority: e.Priority,
+		start: start, end: len(p.buf),
+	})
+	return "", nil
+}
+
+func tooLarge(n, limit int) error {
+	return fmt.Errorf("the event is %d bytes, and max_event_bytes is %d: publish a reference to large data, or raise the limit", n, limit)
+}
+
+// enrich fills in what the caller left out.
+func (b *Bus) enrich(ctx context.Context, p *packer, e *schema.Event) error {
+	if e.ID == "" {
+		e.ID = p.ids.Next()
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	if e.Source == "" {
+		e.Source = b.source
+	}
+	if b.enricher == nil {
+		return nil
+	}
+	enriched := *e // the caller's enricher may keep a pointer to it
+	if err := b.contain("enrich", func() { b.enricher(ctx, &enriched) }); err != nil {
+		return err
+	}
+	*e = enriched
+	return nil
+}
+
+// take packs messages as they are, for Send.
+func (p *packer) take(msgs []brokers.Message, maxBytes int) error {
+	for i := range msgs {
+		m := &msgs[i]
+		if err := checkMessage(m, maxBytes); err != nil {
+			return &EventError{Stage: stageSend, Index: i, Type: m.Type, Err: err}
+		}
+		start := len(p.buf)
+		p.buf = append(p.buf, m.Body...)
+		ev := packed{
+			id: m.ID, typ: m.Type, key: m.Key, channels: []string{m.Channel}, when: m.Time,
+			priority: schema.Priority(m.Priority), start: start, end: len(p.buf),
+		}
+		if len(m.Headers) > 0 || !m.NotBefore.IsZero() {
+			ev.rest = &messageRest{headers: m.Headers, notBefore: m.NotBefore}
+		}
+		if ev.key == "" {
+			ev.key = m.ID
+		}
+		p.packed = append(p.packed, ev)
+	}
+	return nil
+}
+
+// checkMessage refuses what a driver should never see.
+func checkMessage(m *brokers.Message, maxBytes int) error {
+	switch {
+	case m.ID == "":
+		return errors.New("the message has no ID")
+	case !schema.Priority(m.Priority).Valid():
+		return fmt.Errorf("%v is not a priority", schema.Priority(m.Priority))
+	case len(m.Body) > maxBytes:
+		return tooLarge(len(m.Body), maxBytes)
+	case len(m.Headers) > maxHeaders:
+		return fmt.Errorf("%d headers are more than the %d that are allowed", len(m.Headers), maxHeaders)
+	}
+	for _, h := range m.Headers {
+		if err := checkHeader(h); err != nil {
+			return err
+		}
+	}
+	return brokers.CheckChannel(m.Channel)
+}
+
+// maxHeaders bounds what a broker is asked to carry beside a body; NATS and AMQP count headers into their frame limits.
+const maxHeaders = 64
+
+// checkHeader holds a header to what every broker carries: the key a token of RFC 9110, the value without CR, LF and NUL.
+func checkHeader(h brokers.Header) error {
+	const others = "!#$%&'*+-.^_`|~"
+	if h.Key == "" {
+		return errors.New("a header has no key")
+	}
+	for _, r := range h.Key {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(others, r)) {
+			return fmt.Errorf("header key %q has a character that is not allowed in a token", h.Key)
+		}
+	}
+	if strings.ContainsAny(h.Value, "\r\n\x00") {
+		return fmt.Errorf("the value of header %q has a CR, LF or NUL", h.Key)
+	}
+	return nil
+}
+
+// messages returns what is packed as messages that own their memory, for Pack.
+func (p *packer) messages() []brokers.Message {
+	var msgs []brokers.Message
+	for i := range p.packed {
+		ev := &p.packed[i]
+		for _, channel := range ev.channels {
+			msgs = append(msgs, brokers.Message{
+				ID: ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority), Time: ev.when,
+				Body: p.body(ev),
+			})
+		}
+	}
+	return msgs
+}

@@ -1,0 +1,114 @@
+package bus
+
+import (
+	"context"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// A Publisher is what services depend on to publish events: it knows no broker. *Bus implements it. Both methods are safe
+// for concurrent use, check every event of the call before any of them is sent, and keep no reference to events.
+type Publisher interface {
+	// Publish sends events and waits until the broker has taken them. It returns nil where every event was confirmed
+	// on every channel that the rules send it to, an *EventError where one of them is refused (then none is sent), or a
+	// *PublishError with the outcome of each event on each channel.
+	//
+	// It waits while the broker is down, until ctx ends; where ctx has no deadline, for Config.Publish.Timeout. What
+	// is still queued then is not sent any more.
+	Publish(ctx context.Context, events ...schema.Event) error
+
+	// Emit is fire and forget: it queues events and returns, in about a microsecond. It does no network I/O, never
+	// returns a broker's error, and never blocks unless the lanes are configured to. What happens when a lane is full is
+	// the lanes' policy; every drop is counted, logged at a limited rate, and offered to the Dropped hook.
+	//
+	// It reads values from ctx; a cancelled ctx does not keep the events from being sent. Its error is the caller's own:
+	// an *EventError for an event that is invalid or has no route, or ErrClosed.
+	Emit(ctx context.Context, events ...schema.Event) error
+}
+
+var _ Publisher = (*Bus)(nil)
+
+// Emit implements [Publisher].
+func (b *Bus) Emit(ctx context.Context, events ...schema.Event) error {
+	p := b.packers.get()
+	defer b.packers.put(p)
+	if err := b.pack(ctx, p, events); err != nil {
+		return b.refuse(err, len(events))
+	}
+	for i := range p.packed {
+		ev := &p.packed[i]
+		if err := b.out.lane(ev.key).emit(ctx, ev, p.body(ev)); err != nil {
+			return b.refuse(err, len(events)-i)
+		}
+	}
+	return nil
+}
+
+// Publish implements [Publisher].
+func (b *Bus) Publish(ctx context.Context, events ...schema.Event) error {
+	p := b.packers.get()
+	defer b.packers.put(p)
+	if err := b.pack(ctx, p, events); err != nil {
+		return b.refuse(err, len(events))
+	}
+	return b.send(ctx, p)
+}
+
+// Pack does everything that Publish does before it sends: it returns the messages that the events become, one for each
+// event and channel, in memory of their own. With [Bus.Send] it is the seam for what stores messages before they are sent.
+func (b *Bus) Pack(ctx context.Context, events ...schema.Event) ([]brokers.Message, error) {
+	p := &packer{}
+	if err := b.pack(ctx, p, events); err != nil {
+		return nil, b.refuse(err, len(events))
+	}
+	return p.messages(), nil
+}
+
+// Send sends messages, made by Pack or kept from a delivery, byte for byte, and waits as Publish does. Messages of one
+// Key keep their order.
+func (b *Bus) Send(ctx context.Context, msgs []brokers.Message) error {
+	p := b.packers.get()
+	defer b.packers.put(p)
+	if err := p.take(msgs, b.limits.MaxEventBytes); err != nil {
+		return b.refuse(err, len(msgs))
+	}
+	return b.send(ctx, p)
+}
+
+// send queues what is packed and waits for the outcome.
+func (b *Bus) send(ctx context.Context, p *packer) error {
+	if len(p.packed) == 0 {
+		return nil
+	}
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.limits.PublishTimeout)
+		defer cancel()
+	}
+	c := newCall(p)
+	slot := 0
+	for i := range p.packed {
+		ev := &p.packed[i]
+		if err := b.out.lane(ev.key).publish(ctx, ev, p.body(ev), c, slot); err != nil {
+			_ = b.refuse(err, len(p.packed)-i)
+			c.settleFrom(slot, err)
+			break
+		}
+		slot += len(ev.channels)
+	}
+	return b.await(ctx, c)
+}
+
+// await waits for a call's outcome. Where ctx ends first, what is still queued is taken back.
+func (b *Bus) await(ctx context.Context, c *call) error {
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.giveUp()
+		for _, l := range b.out.lanes {
+			l.cancel(c, context.Cause(ctx))
+		}
+	}
+	return c.result(context.Cause(ctx))
+}

@@ -1,0 +1,259 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
+)
+
+// ErrRunning is what Run answers while another Run is running, or has been: a Bus runs once.
+var ErrRunning = errors.New("bus: Run was called before: a Bus runs once")
+
+// Run receives events and hands them to the subscriptions' handlers. It blocks until ctx ends, Close is called, or a
+// subscription ends for good, and then stops receiving, lets handlers finish what was received, and settles it. It
+// returns nil, or the error of the subscription that ended.
+//
+// Handlers get a context with the values of ctx that is not cancelled when ctx ends: a shutdown lets them finish, for as
+// long as Config.Shutdown allows after the end of ctx, or until the context given to Close ends, whichever comes first.
+// Publishing needs no Run.
+func (b *Bus) Run(ctx context.Context) error {
+	run, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer close(run.stopped)
+	for _, c := range run.subs {
+		run.receivers.Go(func() { run.receive(c) })
+	}
+	go run.awaitReady(b.ready)
+	<-run.fetch.Done()
+	run.drain(b.limits.Shutdown)
+	if cause := context.Cause(run.fetch); !errors.Is(cause, errStop) && ctx.Err() == nil {
+		return cause
+	}
+	return nil
+}
+
+// errStop ends a Run that was asked to end.
+var errStop = errors.New("bus: stopped")
+
+// A running is one Run.
+type running struct {
+	bus       *Bus
+	subs      []*consumer
+	receivers sync.WaitGroup
+
+	fetch    context.Context // ends when no more is to be fetched
+	stop     context.CancelCauseFunc
+	handlers context.Context // ends when handlers have to give up
+	giveUp   context.CancelFunc
+	draining chan struct{} // closed when fetching has ended
+	stopped  chan struct{} // closed when Run returns
+	closing  chan struct{} // closed when Close takes over: its context is then what ends the handlers
+}
+
+func (b *Bus) start(ctx context.Context) (*running, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosing {
+		return nil, ErrClosed
+	}
+	if b.run != nil {
+		return nil, ErrRunning
+	}
+	r := &running{
+		bus: b, draining: make(chan struct{}), stopped: make(chan struct{}), closing: make(chan struct{}),
+	}
+	r.fetch, r.stop = context.WithCancelCause(ctx)
+	r.handlers, r.giveUp = context.WithCancel(router.WithDraining(context.WithoutCancel(ctx), r.draining))
+	for _, c := range b.subs {
+		c.ctx = r.handlers
+		c.settling = newSettleQueue(r.handlers, c.note)
+		r.subs = append(r.subs, c)
+	}
+	b.run = r
+	return r, nil
+}
+
+// receive keeps one subscription going. A driver returns early only for what it cannot mend itself.
+func (r *running) receive(c *consumer) {
+	want := brokers.Subscription{
+		Name: c.name, Channels: c.sub.Channels, Group: c.sub.Group, Start: c.sub.Start,
+		Prefetch: c.sub.Prefetch, MaxBytes: r.bus.limits.MaxEventBytes,
+	}
+	for attempt := 1; ; attempt++ {
+		err := r.subscribe(c, want)
+		switch {
+		case r.fetch.Err() != nil:
+			return
+		case err == nil:
+			err = errors.New("the driver ended it without being asked to")
+		case !r.bus.out.conn.Retryable(err):
+			r.stop(&SubscriptionError{Name: c.name, Err: err})
+			return
+		}
+		c.note("subscribe", slog.LevelError, "subscription interrupted", "err", err)
+		r.pause(attempt)
+	}
+}
+
+func (r *running) subscribe(c *consumer, want brokers.Subscription) (err error) {
+	if p := r.bus.contain("driver", func() { err = r.bus.out.conn.Subscribe(r.fetch, want, c) }); p != nil {
+		return p
+	}
+	return err
+}
+
+func (r *running) pause(attempt int) {
+	t := time.NewTimer(resend.Delay(attempt, rand.Float64()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.fetch.Done():
+	}
+}
+
+// awaitReady closes ready once every subscription is confirmed.
+func (r *running) awaitReady(ready chan<- struct{}) {
+	for _, c := range r.subs {
+		select {
+		case <-c.ready:
+		case <-r.fetch.Done():
+			return
+		}
+	}
+	close(ready)
+}
+
+// obeyGrace is how long handlers that were told to give up have to return, and what they leave to be settled.
+const obeyGrace = 100 * time.Millisecond
+
+// drain lets handlers finish what was received: until Close's context ends where Close was called, else for limit. What is
+// left then is given back to its broker or dropped, and counted.
+func (r *running) drain(limit time.Duration) {
+	close(r.draining)
+	finished := make(chan struct{})
+	go r.finish(finished)
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-finished:
+		r.giveUp()
+		return
+	case <-timeout.C:
+		r.giveUp()
+	case <-r.closing:
+		select {
+		case <-finished:
+			r.giveUp()
+			return
+		case <-r.handlers.Done():
+		}
+	}
+	for _, c := range r.subs {
+		c.sched.giveUp()
+	}
+	timeout.Reset(obeyGrace)
+	select {
+	case <-finished:
+	case <-timeout.C:
+	}
+}
+
+// finish waits until everything that was received is settled.
+func (r *running) finish(finished chan<- struct{}) {
+	defer close(finished)
+	r.receivers.Wait()
+	for _, c := range r.subs {
+		c.sched.end()
+	}
+	for _, c := range r.subs {
+		c.workers.Wait()
+		c.settling.wait()
+	}
+}
+
+// unfinished names the subscriptions that still hold something.
+func (r *running) unfinished() []string {
+	var names []string
+	for _, c := range r.subs {
+		if c.stats().InFlight > 0 {
+			names = append(names, c.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Close ends the bus in four phases: it stops receiving, lets handlers finish what was received, settles that and sends what
+// is queued, and disconnects. Publishing works until the third phase, so that handlers may publish to the last.
+//
+// It returns by the end of ctx, even where a handler never returns or the broker is frozen: nil where everything was done,
+// else a *CloseError that says what was left behind. What was left is counted in the ledger. A second Close waits for
+// the first and returns what it returned.
+func (b *Bus) Close(ctx context.Context) error {
+	b.mu.Lock()
+	first := !b.isClosing
+	b.isClosing = true
+	r := b.run
+	b.mu.Unlock()
+	if first {
+		work, cancel := withReserve(ctx)
+		defer cancel()
+		b.closeErr = b.shutDown(work, r)
+		close(b.done)
+	}
+	select {
+	case <-b.done:
+		return b.closeErr
+	case <-ctx.Done():
+		return &CloseError{Err: context.Cause(ctx)}
+	}
+}
+
+// closeReserve is the most that Close keeps of its time for what comes after the deadline of the work: handlers that were told
+// to give up, a driver that is interrupted, drops that are offered to the hook.
+const closeReserve = 4 * obeyGrace
+
+// withReserve returns a context that ends before ctx by the reserve, or by a quarter of the time that is left.
+func withReserve(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(closeReserve, time.Until(deadline)/4)))
+}
+
+func (b *Bus) shutDown(ctx context.Context, r *running) error {
+	var left CloseError
+	if r != nil {
+		left.Handlers = r.end(ctx)
+	}
+	b.closed.Store(true)
+	left.Dropped = b.out.close(ctx)
+	left.Err = b.out.conn.Close(ctx)
+	b.reporter.close()
+	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
+		return nil
+	}
+	if left.Err == nil {
+		left.Err = context.Cause(ctx)
+	}
+	return &left
+}
+
+// end stops a Run and waits for it, until ctx ends. It names the subscriptions whose handlers have not returned.
+func (r *running) end(ctx context.Context) []string {
+	close(r.closing)
+	defer context.AfterFunc(ctx, r.giveUp)()
+	r.stop(errStop)
+	<-r.stopped // within obeyGrace of ctx's end
+	return r.unfinished()
+}

@@ -1,0 +1,186 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router/middleware"
+)
+
+// resend is the schedule by which a lane tries a broker again that cannot be reached. A second at most, so that delivery
+// resumes within seconds of the broker's return.
+var resend = middleware.Backoff{Min: 10 * time.Millisecond, Max: time.Second, Factor: 2}
+
+// A sender takes batches out of a lane and hands them to the driver: it is the one place that resends. Its lane has one
+// batch under way at a time, which is what keeps the order of the keys.
+type sender struct {
+	lane    *lane
+	conn    brokers.Conn
+	durable bool
+	panics  func(where string, p any)
+
+	// abandon ends when Close's deadline has passed: what is then unsettled is given up.
+	abandon context.Context
+}
+
+// run sends until the lane is closed and empty, or abandoned.
+func (s *sender) run() {
+	b := &batch{}
+	maxEvents := maxBatchMessages
+	for {
+		ok, closed := s.lane.take(b, maxEvents)
+		switch {
+		case ok:
+			maxEvents = s.settle(b)
+			b.reset()
+		case closed:
+			return
+		default:
+			<-s.lane.wake // close wakes it too
+		}
+	}
+}
+
+// settle sends a batch until each of its messages has its outcome, and returns how many events the next batch may have.
+// After an unknown outcome that is a single one, so that a frozen broker, where each batch costs a timeout and its
+// messages, is probed with as little as possible.
+func (s *sender) settle(b *batch) (nextMax int) {
+	nextMax = maxBatchMessages
+	for attempt := 1; ; attempt++ {
+		err, ended := s.publish(b)
+		again, unknown := s.account(b, err)
+		if unknown {
+			nextMax = 1
+		}
+		if ended {
+			s.lane.taint(b)
+		}
+		if len(again) == 0 {
+			s.lane.settled(b)
+			return nextMax
+		}
+		b.keep(again)
+		s.pause(attempt)
+	}
+}
+
+// pause waits before a resend, or returns at once when the lane is abandoned.
+func (s *sender) pause(attempt int) {
+	t := time.NewTimer(resend.Delay(attempt, rand.Float64()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.abandon.Done():
+	}
+}
+
+// publish makes one call of the driver. ended says that the call's time was over, so that the client may still be reading.
+func (s *sender) publish(b *batch) (err error, ended bool) {
+	if s.abandon.Err() != nil {
+		return brokers.FailAll(len(b.msgs), brokers.NotSent, ErrClosed), false
+	}
+	ctx, cancel := context.WithTimeout(s.abandon, s.lane.limits.SendTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			s.panics("driver", p)
+			err, ended = fmt.Errorf("driver panicked: %v", p), true
+		}
+	}()
+	err = s.conn.Publish(ctx, b.msgs)
+	return err, err != nil && ctx.Err() != nil
+}
+
+// account records the outcome of every message of a call, and returns the indices of those to send again.
+func (s *sender) account(b *batch, err error) (again []int, unknown bool) {
+	l := s.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.confirm(b, 0, len(b.msgs))
+		return nil, false
+	}
+	var be *brokers.BatchError
+	if !errors.As(err, &be) {
+		be = brokers.FailAll(len(b.msgs), brokers.Unknown, err)
+	}
+	next := 0
+	for _, f := range be.Failed {
+		if f.Index < next || f.Index >= len(b.msgs) {
+			continue // not in ascending order, or not a message of ours: brokertest catches such a driver
+		}
+		l.confirm(b, next, f.Index)
+		next = f.Index + 1
+		unknown = unknown || f.Outcome == brokers.Unknown
+		if s.decide(b, f) {
+			again = append(again, f.Index)
+		}
+	}
+	l.confirm(b, next, len(b.msgs))
+	return again, unknown
+}
+
+// decide settles a message that failed, or reports that it is to be sent again.
+func (s *sender) decide(b *batch, f brokers.MessageError) (again bool) {
+	ref := b.refs[f.Index]
+	e := &b.entries[ref.entry]
+	switch {
+	case f.Outcome == brokers.Rejected:
+		s.lane.reject(e, ref.channel, f.Err)
+	case f.Outcome == brokers.Unknown && !s.durable:
+		s.lane.giveUp(e, ref.channel, f.Outcome, DropUnconfirmed, f.Err)
+	case s.abandon.Err() != nil:
+		s.lane.giveUp(e, ref.channel, f.Outcome, DropClosed, f.Err)
+	case e.call != nil && e.call.canceled():
+		s.lane.giveUp(e, ref.channel, f.Outcome, DropCanceled, f.Err)
+	case e.call != nil && !s.conn.Retryable(f.Err):
+		s.lane.giveUp(e, ref.channel, f.Outcome, DropNotSent, f.Err)
+	default:
+		return true
+	}
+	return false
+}
+
+// confirm settles the messages from index from to before index to as taken by the broker. It is called with the lock held.
+func (l *lane) confirm(b *batch, from, to int) {
+	n := int64(to - from)
+	l.ledger.Confirmed += n
+	l.ledger.Queued -= n
+	for _, ref := range b.refs[from:to] {
+		if e := &b.entries[ref.entry]; e.call != nil {
+			e.call.settle(e.slot+ref.channel, brokers.Confirmed, nil)
+		}
+	}
+}
+
+// reject settles one message as refused by the broker for good. It is called with the lock held.
+func (l *lane) reject(e *entry, channel int, err error) {
+	l.ledger.Rejected++
+	l.ledger.Queued--
+	l.report(DropRejected, e, e.channels[channel:channel+1], err)
+	if e.call != nil {
+		e.call.settle(e.slot+channel, brokers.Rejected, err)
+	}
+}
+
+// giveUp settles one message as dropped. It is called with the lock held.
+func (l *lane) giveUp(e *entry, channel int, state brokers.Outcome, reason DropReason, err error) {
+	l.ledger.Queued--
+	l.drop(reason, e, e.channels[channel:channel+1], err)
+	if e.call != nil {
+		e.call.settle(e.slot+channel, state, err)
+	}
+}
+
+// settled gives back what the events of a batch held, once each of their messages has its outcome.
+func (l *lane) settled(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range b.entries {
+		l.release(&b.entries[i])
+	}
+}

@@ -1,0 +1,224 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/router/middleware"
+)
+
+// Defaults of a Subscription.
+const (
+	// DefaultConcurrency is how many handlers of a subscription run at once.
+	DefaultConcurrency = 8
+	// DefaultHandlerTimeout is how long one attempt may take.
+	DefaultHandlerTimeout = 30 * time.Second
+	// DefaultPrefetch is how many events a subscription holds that wait for a handler or are being handled.
+	DefaultPrefetch = 1024
+	// NoTimeout lets an attempt take as long as it takes.
+	NoTimeout time.Duration = -1
+)
+
+// A Subscription says which events are wanted and who handles them. Name and a handler are required; what is left at its
+// zero value has the default it says.
+type Subscription struct {
+	// Name identifies the subscription in logs, Stats and the broker's own tools. Unique within a Bus.
+	Name string
+
+	// Channels are the channels to read, as patterns: "user_service.events.auth", "user_service.events.*". Every event
+	// on them is wanted, unless Events or Handlers say otherwise.
+	Channels []string
+	// Events are the types wanted, as patterns: "role.assigned", "role.*". Without Channels, the bus reads the narrowest
+	// channel that the rules send all of them to.
+	Events []string
+
+	// Handler handles every wanted event. Either Handler or Handlers is set.
+	Handler router.Handler
+	// Handlers handle events by their types, with the payload decoded; see [On]. Without Events, their types are the
+	// wanted ones.
+	Handlers []TypedHandler
+
+	// Group shares the events among all subscriptions, in all processes, that name the same group; empty means that this
+	// subscription sees every event. It needs a broker with consumer groups.
+	Group string
+	// Start is where a new group begins: at the first retained event, unless brokers.StartNow.
+	Start brokers.Start
+
+	// Concurrency is how many handlers run at once, never two of them for one key. Default DefaultConcurrency.
+	Concurrency int
+	// Prefetch is how many events are held that wait for a handler or are being handled. Default DefaultPrefetch.
+	Prefetch int
+	// Timeout is how long one attempt may take before its context ends. Default DefaultHandlerTimeout; NoTimeout turns
+	// it off.
+	Timeout time.Duration
+	// Retry is the policy for attempts in place. Its zero value makes the default number of attempts; a single attempt
+	// is Attempts: 1.
+	Retry middleware.Policy
+	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
+	Middleware []router.Middleware
+}
+
+// A Sub is a subscription that was added to a Bus.
+type Sub struct {
+	c *consumer
+}
+
+// Name returns the subscription's name.
+func (s *Sub) Name() string { return s.c.name }
+
+// Channels returns the channel patterns that it reads: those it asked for, or the channel that the bus chose.
+func (s *Sub) Channels() []string { return slices.Clone(s.c.sub.Channels) }
+
+// Stats returns a snapshot of what the subscription has counted.
+func (s *Sub) Stats() SubscriptionStats { return s.c.stats() }
+
+// A SubscriptionError says why a subscription was refused, or why it ended.
+type SubscriptionError struct {
+	Name string
+	Err  error
+}
+
+// Error names the subscription and the reason.
+func (e *SubscriptionError) Error() string {
+	return fmt.Sprintf("bus: subscription %q: %v", e.Name, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *SubscriptionError) Unwrap() error { return e.Err }
+
+// Subscribe adds a subscription, which starts to receive when Run is called. It refuses, with all reasons at once, one
+// that is incomplete or needs a promise its broker does not make. It is not for use while Run is running.
+func (b *Bus) Subscribe(s Subscription) (*Sub, error) {
+	c, err := b.prepare(s)
+	if err != nil {
+		return nil, &SubscriptionError{Name: s.Name, Err: err}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.isClosing:
+		return nil, ErrClosed
+	case b.run != nil:
+		return nil, &SubscriptionError{Name: s.Name, Err: errors.New("the bus is running: subscribe before Run")}
+	case b.subs[s.Name] != nil:
+		return nil, &SubscriptionError{Name: s.Name, Err: errors.New("there is one of that name already: names are unique")}
+	}
+	b.subs[s.Name] = c
+	return &Sub{c}, nil
+}
+
+// prepare checks s and compiles it.
+func (b *Bus) prepare(s Subscription) (*consumer, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	s.setDefaults()
+	wanted, err := s.wanted()
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Channels) == 0 {
+		channel, err := b.router.Narrowest(wanted)
+		if err != nil {
+			return nil, err
+		}
+		s.Channels = []string{channel}
+	}
+	channels, err := parsePatterns("Channels", s.Channels)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPromises(b.out.conn, b.scheme, s); err != nil {
+		return nil, err
+	}
+	return newConsumer(b, s, channels, wanted), nil
+}
+
+// check reports everything that is missing or contradictory.
+func (s *Subscription) check() error {
+	var errs []error
+	if s.Name == "" {
+		errs = append(errs, errors.New("Name is empty: logs and counters need one"))
+	}
+	switch {
+	case s.Handler == nil && len(s.Handlers) == 0:
+		errs = append(errs, errors.New("there is no handler: set Handler, or Handlers with bus.On"))
+	case s.Handler != nil && len(s.Handlers) > 0:
+		errs = append(errs, errors.New("both Handler and Handlers are set: choose one"))
+	}
+	if len(s.Channels)+len(s.Events)+len(s.Handlers) == 0 {
+		errs = append(errs, errors.New("nothing is subscribed to: set Channels, Events, or Handlers with bus.On"))
+	}
+	if s.Concurrency < 0 || s.Prefetch < 0 {
+		errs = append(errs, errors.New("Concurrency and Prefetch cannot be negative"))
+	}
+	seen := make(map[string]bool)
+	for _, h := range s.Handlers {
+		if h.handle == nil {
+			errs = append(errs, errors.New("a TypedHandler is empty: make it with bus.On"))
+		} else if seen[h.eventType] {
+			errs = append(errs, fmt.Errorf("two Handlers are for %s", h.eventType))
+		}
+		seen[h.eventType] = true
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Subscription) setDefaults() {
+	if s.Concurrency == 0 {
+		s.Concurrency = DefaultConcurrency
+	}
+	if s.Prefetch == 0 {
+		s.Prefetch = DefaultPrefetch
+	}
+	s.Prefetch = max(s.Prefetch, s.Concurrency)
+	if s.Timeout == 0 {
+		s.Timeout = DefaultHandlerTimeout
+	}
+}
+
+// wanted returns the patterns of the types wanted, none for every type. A typed handler for a type that Events leaves out
+// would never run, and is refused.
+func (s *Subscription) wanted() ([]brokers.Pattern, error) {
+	types := s.Events
+	if len(types) == 0 {
+		for _, h := range s.Handlers {
+			types = append(types, h.eventType)
+		}
+	}
+	patterns, err := parsePatterns("Events", types)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range s.Handlers {
+		if !matchesAny(patterns, h.eventType) {
+			return nil, fmt.Errorf("the handler for %s would never run: Events leaves it out", h.eventType)
+		}
+	}
+	return patterns, nil
+}
+
+func parsePatterns(field string, in []string) ([]brokers.Pattern, error) {
+	out := make([]brokers.Pattern, len(in))
+	for i, s := range in {
+		p, err := brokers.ParsePattern(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		out[i] = p
+	}
+	return out, nil
+}
+
+func matchesAny(patterns []brokers.Pattern, name string) bool {
+	for _, p := range patterns {
+		if p.Match(name) {
+			return true
+		}
+	}
+	return false
+}

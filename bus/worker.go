@@ -1,0 +1,233 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/router/middleware"
+)
+
+// errGoexit is the failure of a handler that ended its goroutine.
+var errGoexit = errors.New("the handler called runtime.Goexit")
+
+// work handles items until there will be no more. A handler that ends the goroutine (a panic that no middleware caught,
+// runtime.Goexit, t.FailNow in a test) ends this worker: its event fails, and another worker takes its place.
+func (c *consumer) work() {
+	s := c.sched
+	var it *item
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		err := errGoexit
+		if p := recover(); p != nil {
+			c.bus.panicked("subscription "+c.name, p)
+			err = fmt.Errorf("panic: %v", panicText(p))
+		}
+		if it != nil {
+			c.failed(it, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if it != nil {
+			c.finish(it, outcomeFailed)
+		}
+		s.workers--
+		s.wakeOne()
+	}()
+	s.mu.Lock()
+	s.waking = false
+	for {
+		if it = s.next(); it == nil {
+			break
+		}
+		if c.resolve(it) {
+			continue
+		}
+		s.mu.Unlock()
+		o := c.handle(it)
+		s.mu.Lock()
+		c.finish(it, o)
+	}
+	finished = true
+	s.mu.Unlock()
+}
+
+// resolve settles an item that needs no handler: one that comes too late, or a copy of one that was handled or is being
+// handled. It is called with the lock held.
+func (c *consumer) resolve(it *item) (resolved bool) {
+	if c.ctx.Err() != nil {
+		c.giveBack(it)
+		c.sched.done(it)
+		return true
+	}
+	if c.window == nil || it.bad != "" {
+		return false
+	}
+	duplicate, running := c.window.reserve(it)
+	if running != nil {
+		c.sched.follow(it, running)
+		return true
+	}
+	if duplicate {
+		c.counts.Duplicate++
+		c.ack(it)
+		c.sched.done(it)
+	}
+	return duplicate
+}
+
+// handle runs the chain, and the hooks that hold up a worker. It is called without the lock.
+func (c *consumer) handle(it *item) outcome {
+	if it.bad != "" {
+		c.malformed(it)
+		return outcomeHandled
+	}
+	err := c.handler(c.ctx, it.event)
+	o := c.outcome(err)
+	switch o {
+	case outcomeFailed:
+		c.failed(it, err)
+	case outcomeDropped:
+		c.note("dropped", slog.LevelInfo, "event dropped by its handler",
+			"event_id", it.event.ID, "event_type", it.event.Type, "channel", it.channel, "err", err)
+	}
+	return o
+}
+
+type outcome uint8
+
+const (
+	outcomeHandled outcome = iota
+	outcomeDropped
+	outcomeInterrupted
+	outcomeFailed
+)
+
+// outcome decides what an error of the chain means.
+func (c *consumer) outcome(err error) outcome {
+	var drop *router.DropError
+	switch {
+	case err == nil:
+		return outcomeHandled
+	case errors.As(err, &drop):
+		return outcomeDropped
+	case errors.Is(err, middleware.ErrInterrupted), c.ctx.Err() != nil:
+		return outcomeInterrupted
+	default:
+		return outcomeFailed
+	}
+}
+
+// finish counts and settles an item by its outcome. It is called with the lock held.
+func (c *consumer) finish(it *item, o outcome) {
+	if it.bad != "" {
+		c.countMalformed(it)
+	} else {
+		c.conclude(it, o)
+	}
+	c.sched.done(it)
+}
+
+func (c *consumer) conclude(it *item, o outcome) {
+	switch o {
+	case outcomeHandled:
+		c.counts.Handled++
+		c.ack(it)
+	case outcomeDropped:
+		c.counts.drop(DropByHandler)
+		c.ack(it)
+	case outcomeFailed:
+		c.counts.Failed++
+		c.counts.InFlight--
+		c.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Terminate})
+	case outcomeInterrupted:
+		c.giveBack(it)
+	}
+	switch {
+	case c.window == nil:
+	case o == outcomeInterrupted:
+		c.window.release(it.event.ID)
+	default:
+		c.window.confirm(it.event.ID)
+	}
+}
+
+// ack ends a delivery that is done with. Its caller counts it.
+func (c *consumer) ack(it *item) {
+	c.counts.InFlight--
+	c.settle(it.settler, brokers.Settlement{Token: it.token})
+}
+
+// giveBack returns an unhandled delivery to its broker, or drops it where the broker takes nothing back.
+func (c *consumer) giveBack(it *item) {
+	c.counts.InFlight--
+	if it.settler == nil {
+		c.counts.drop(DropShutdown)
+		return
+	}
+	c.counts.Redelivered++
+	c.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Redeliver})
+}
+
+func (c *consumer) countMalformed(it *item) {
+	if c.counts.Malformed == nil {
+		c.counts.Malformed = make(map[brokers.Reason]int64)
+	}
+	c.counts.Malformed[it.bad]++
+	c.ack(it)
+}
+
+func (s *SubscriptionStats) drop(r DropReason) {
+	if s.Dropped == nil {
+		s.Dropped = make(map[DropReason]int64)
+	}
+	s.Dropped[r]++
+}
+
+// malformed tells of a delivery that is not an event.
+func (c *consumer) malformed(it *item) {
+	c.note("malformed:"+string(it.bad), slog.LevelWarn, "not an event",
+		"reason", string(it.bad), "channel", it.channel, "position", it.position, "bytes", it.full, "err", it.badErr)
+	hook := c.bus.hooks.Malformed
+	if hook == nil {
+		return
+	}
+	_ = c.bus.contain("Malformed hook", func() {
+		hook(Malformed{
+			Subscription: c.name, Channel: it.channel, Position: it.position,
+			Reason: it.bad, Body: it.body, Size: it.full, Err: it.badErr,
+		})
+	})
+}
+
+// failed tells of an event that its handler gave up on.
+func (c *consumer) failed(it *item, err error) {
+	e := &it.event
+	attempts := middleware.Attempts(err)
+	c.note("failed", slog.LevelError, "event failed",
+		"event_id", e.ID, "event_type", e.Type, "channel", it.channel, "attempts", attempts, "err", err)
+	hook := c.bus.hooks.Failed
+	if hook == nil {
+		return
+	}
+	_ = c.bus.contain("Failed hook", func() {
+		hook(Failed{Subscription: c.name, Channel: it.channel, Event: *e, Attempts: attempts, Err: err})
+	})
+}
+
+// panicked is told of each panic of the handler, while it is being recovered.
+func (c *consumer) panicked(p *middleware.PanicError) {
+	c.sched.mu.Lock()
+	c.counts.Panics++
+	c.sched.mu.Unlock()
+	attrs := []any{"panic", p.Error()}
+	if _, seen := c.bus.stacks.LoadOrStore("subscription "+c.name, true); !seen {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	c.note("panic", slog.LevelError, "handler panicked", attrs...)
+}
