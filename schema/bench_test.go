@@ -20,6 +20,10 @@ type plainEvent struct {
 	Metadata json.RawMessage `json:"metadata"`
 }
 
+type plainData struct {
+	UserID int64 `json:"user_id"`
+}
+
 func BenchmarkEncode(b *testing.B) {
 	e := mustDecode(b, envelope)
 	b.Run("append", func(b *testing.B) {
@@ -40,6 +44,17 @@ func BenchmarkEncode(b *testing.B) {
 				b.Fatal(err)
 			}
 			if _, err := e.AppendJSON(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("validate", func(b *testing.B) {
+		typed := MustDefine(NewCatalogue("s"), Definition[plainData]{Type: "role.assigned"}).New(plainData{})
+		typed.ID, typed.Time, typed.Subject, typed.Actor = e.ID, e.Time, e.Subject, e.Actor
+		f := DefaultForbidden()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := typed.Validate(f); err != nil {
 				b.Fatal(err)
 			}
 		}

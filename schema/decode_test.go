@@ -96,6 +96,7 @@ func TestWhatIsNoEventIsRefusedWithItsReason(t *testing.T) {
 		"bad UTF-8 cut at the end":     {"{\"\xe2\x82", ReasonUTF8, "not UTF-8"},
 		"half a surrogate pair":        {with(t, `{}}`, `{"a":"\ud83d"}}`), ReasonUTF8, "half of a surrogate"},
 		"the other half":               {with(t, `{}}`, `{"a":"\ude00"}}`), ReasonUTF8, "half of a surrogate"},
+		"two second halves":            {with(t, `{}}`, `{"a":"\ude00\ude00"}}`), ReasonUTF8, "half of a surrogate"},
 		"two first halves":             {with(t, `{}}`, `{"a":"\ud83d\ud83d"}}`), ReasonUTF8, "half of a surrogate"},
 		"data too deep":                {with(t, `{}}`, deep(MaxDepth)+`}`), ReasonDepth, "64 deep"},
 		"an unknown key too deep":      {withMember(`"x":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000)), ReasonDepth, "64"},

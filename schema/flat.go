@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Most payloads are a struct of a few numbers and strings. Those are written here, in a third of the time that the codec
-// takes; FuzzFlatPayloads holds both to the same bytes. Whatever else a payload may contain is the codec's.
+// Most payloads are a struct of a few numbers and strings. Those are written here, in a third of the time that the
+// codec takes; FuzzFlatPayloads holds both to the same bytes. Whatever else a payload may contain is the codec's.
 
 // A flatField is one field of a struct that is encoded again and again at the same address.
 type flatField struct {
@@ -15,8 +15,8 @@ type flatField struct {
 	omitEmpty bool
 }
 
-// flatFields returns the fields of the struct that p points to, or nil where it is no struct, has methods of its own, or has
-// a field or a tag that is not as simple as it has to be here.
+// flatFields returns the fields of the struct that p points to, or nil where it is no struct, has methods of its own,
+// or has a field or a tag that is not as simple as it has to be here.
 func flatFields(p reflect.Value) []flatField {
 	t := p.Type().Elem()
 	if t.Kind() != reflect.Struct || implementsAny(t, jsonInterfaces) || implementsAny(t, textInterfaces) {

@@ -109,17 +109,19 @@ const (
 func split(words []byte, ends []int, name string) ([]byte, []int) {
 	before := between
 	for i := 0; i < len(name); {
-		r, n := rune(name[i]), 1
-		if r >= utf8.RuneSelf {
-			r, n = utf8.DecodeRuneInString(name[i:])
-		}
+		r, class, n := classAt(name, i)
 		i += n
-		class := classOf(r)
 		if class != between {
-			if begins(before, class, name[i:]) {
-				ends = append(ends, len(words))
+			if class != before || class == upper {
+				if begins(before, class, name[i:]) {
+					ends = append(ends, len(words))
+				}
 			}
-			words = utf8.AppendRune(words, foldCase(r))
+			if r < utf8.RuneSelf {
+				words = append(words, byte(r)|asciiFold[class])
+			} else {
+				words = utf8.AppendRune(words, unicode.ToLower(unicode.ToUpper(r))) // the long s folds to s, too
+			}
 		}
 		before = class
 	}
@@ -129,16 +131,25 @@ func split(words []byte, ends []int, name string) ([]byte, []int) {
 	return words, ends
 }
 
-// foldCase makes letters that differ only in case the same, also those that ToLower leaves apart, such as the long s.
-func foldCase(r rune) rune {
-	if r < utf8.RuneSelf {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
+// asciiFold makes an ASCII letter of a class a small one when it is or-ed with it.
+var asciiFold = [...]byte{upper: 'a' - 'A', digit: 0}
+
+// classAt returns the character at name[i], its class and its length.
+func classAt(name string, i int) (r rune, class, n int) {
+	if c := name[i]; c < utf8.RuneSelf {
+		return rune(c), int(asciiClass[c]), 1
 	}
-	return unicode.ToLower(unicode.ToUpper(r))
+	r, n = utf8.DecodeRuneInString(name[i:])
+	return r, classOf(r), n
 }
+
+// asciiClass is classOf for ASCII.
+var asciiClass = func() (t [utf8.RuneSelf]uint8) {
+	for r := range rune(utf8.RuneSelf) {
+		t[r] = uint8(classOf(r))
+	}
+	return t
+}()
 
 // begins reports whether a character begins a word, from the one before it and what follows it: the K of apiKey and of
 // APIKey does, the P of API does not.

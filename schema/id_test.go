@@ -14,6 +14,10 @@ func TestAnIDIsAUUIDOfVersion7WithTheTimeInIt(t *testing.T) {
 		time.Sleep(12345 * time.Millisecond)
 		for _, s := range []string{NewID(), new(IDSource).Next()} {
 			id, err := uuid.Parse(s)
+			sec, ns := id.Time().UnixTime()
+			if at := time.Unix(sec, ns); time.Until(at).Abs() > time.Millisecond {
+				t.Errorf("%q is of %v, it is %v", s, at, time.Now())
+			}
 			if err != nil || id.String() != s || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
 				t.Errorf("%q: %v, version %d, variant %v", s, err, id.Version(), id.Variant())
 			}
