@@ -10,7 +10,7 @@ import (
 
 // Bounds of a queue where the URL or the options give none.
 const (
-	defaultQueue      = 65536
+	defaultQueue      = 16384
 	defaultQueueBytes = 64 << 20
 	defaultPrefetch   = 1024
 )
@@ -39,7 +39,7 @@ type bound struct{ messages, bytes int }
 func WithName(name string) Option { return func(o *options) { o.name = name } }
 
 // WithQueue bounds the queue of each group and subscription that this connection begins, in messages and in bytes of
-// bodies and headers. A value below 1 leaves the default: 65536 messages, 64 MiB.
+// bodies and headers. A value below 1 leaves the default: 16384 messages, 64 MiB.
 func WithQueue(messages, bytes int) Option {
 	return func(o *options) {
 		if messages > 0 {

@@ -14,7 +14,7 @@
 //
 // # What is bounded
 //
-// Each group, and each subscription without one, has a queue bounded in messages (parameter queue, 65536) and in bytes
+// Each group, and each subscription without one, has a queue bounded in messages (parameter queue, 16384) and in bytes
 // of bodies and headers (parameter queue_bytes, 64 MiB), counted until they are settled. A queue that is full makes
 // Publish wait until its context ends; a message then either got into all queues that it is for, or is marked NotSent
 // and got into none. So a sink that blocks holds up publishers of its channels and misses nothing. A message larger

@@ -9,10 +9,14 @@ import (
 
 // An entry is a message in one queue. It is in exactly one list: the queue's ready, a key's held, a member's open, or
 // the free ones; or it is among the delayed.
+//
+// Lists are linked by number and not by address, and a field is only written where it changes: while the collector
+// marks, each write of a pointer costs more than the rest of what happens to an entry.
 type entry struct {
-	prev, next *entry
-	queue      *queue
-	// member has it, unsettled; nil otherwise. key is its key's state while a member of a group has it.
+	queue            *queue
+	self, prev, next uint32 // places in queue.blocks; 0 is none
+	// out says that member has it, unsettled. key is its key's state then, in a group.
+	out    bool
 	member *member
 	key    *keyState
 	// generation counts hand-overs, so that a token of an earlier one settles nothing.
@@ -24,62 +28,63 @@ type entry struct {
 	msg        brokers.Message
 }
 
-// A list is a chain of entries.
+// A list is a chain of a queue's entries.
 type list struct {
-	head, tail *entry
+	q          *queue
+	head, tail uint32
 	n          int
 }
 
 func (l *list) pushBack(e *entry) {
-	e.prev, e.next = l.tail, nil
-	if l.tail == nil {
-		l.head = e
+	e.prev, e.next = l.tail, 0
+	if l.tail == 0 {
+		l.head = e.self
 	} else {
-		l.tail.next = e
+		l.q.at(l.tail).next = e.self
 	}
-	l.tail = e
+	l.tail = e.self
 	l.n++
 }
 
 func (l *list) pushFront(e *entry) {
-	e.prev, e.next = nil, l.head
-	if l.head == nil {
-		l.tail = e
+	e.prev, e.next = 0, l.head
+	if l.head == 0 {
+		l.tail = e.self
 	} else {
-		l.head.prev = e
+		l.q.at(l.head).prev = e.self
 	}
-	l.head = e
+	l.head = e.self
 	l.n++
 }
 
 func (l *list) remove(e *entry) {
-	if e.prev == nil {
+	if e.prev == 0 {
 		l.head = e.next
 	} else {
-		e.prev.next = e.next
+		l.q.at(e.prev).next = e.next
 	}
-	if e.next == nil {
+	if e.next == 0 {
 		l.tail = e.prev
 	} else {
-		e.next.prev = e.prev
+		l.q.at(e.next).prev = e.prev
 	}
-	e.prev, e.next = nil, nil
 	l.n--
 }
 
 // popFront removes and returns the first entry, or nil.
 func (l *list) popFront() *entry {
-	e := l.head
-	if e != nil {
-		l.remove(e)
+	if l.head == 0 {
+		return nil
 	}
+	e := l.q.at(l.head)
+	l.remove(e)
 	return e
 }
 
 // prepend moves all of other before l's own.
 func (l *list) prepend(other *list) {
-	for other.tail != nil {
-		e := other.tail
+	for other.tail != 0 {
+		e := other.q.at(other.tail)
 		other.remove(e)
 		l.pushFront(e)
 	}
@@ -98,29 +103,41 @@ func (l *list) prependSorted(es []*entry) {
 	}
 }
 
-// entriesPerBlock is how many entries are allocated at once: about 9 KiB.
-const entriesPerBlock = 32
+// blockSize is how many entries are allocated at once: about 9 KiB.
+const blockSize = 32
 
-// maxFree bounds the entries that a queue keeps for reuse: about 1 MiB.
-const maxFree = 4096
+// keptBlocks bounds what a queue that has been emptied keeps for reuse: about 9 MiB, twice the default bound of a queue.
+const keptBlocks = 1024
+
+type block [blockSize]entry
+
+func (q *queue) at(place uint32) *entry { return &q.blocks[place/blockSize][place%blockSize] }
 
 func (q *queue) newEntry() *entry {
 	if q.free.n == 0 {
-		block := make([]entry, entriesPerBlock)
-		for i := range block {
-			block[i].queue = q
-			q.free.pushBack(&block[i])
+		first := uint32(len(q.blocks)) * blockSize
+		b := new(block)
+		q.blocks = append(q.blocks, b)
+		for i := range uint32(blockSize) {
+			if first+i > 0 { // place 0 stands for none
+				b[i].queue, b[i].self = q, first+i
+				q.free.pushBack(&b[i])
+			}
 		}
 	}
 	return q.free.popFront()
 }
 
-// drop forgets an entry that is in no list, and makes room for another.
+// drop forgets an entry that is in no list, and makes room for another. Its strings stay until it is used again.
 func (q *queue) drop(e *entry) {
 	q.count--
 	q.bytes -= e.size
-	e.msg = brokers.Message{}
-	if q.free.n < maxFree {
-		q.free.pushFront(e)
+	e.msg.Body = nil
+	if e.msg.Headers != nil {
+		e.msg.Headers = nil
+	}
+	q.free.pushFront(e)
+	if q.count == 0 && len(q.blocks) > keptBlocks {
+		q.blocks, q.free = nil, list{q: q} // tokens of old entries settle nothing: none is out
 	}
 }

@@ -57,7 +57,9 @@ func (c *conn) join(s brokers.Subscription) (*member, brokers.Gap, error) {
 	if err != nil {
 		return nil, brokers.Gap{}, err
 	}
-	m := &member{c: c, q: q, prefetch: s.Prefetch, maxBytes: s.MaxBytes, woken: make(chan struct{}, 1)}
+	m := &member{
+		c: c, q: q, prefetch: s.Prefetch, maxBytes: s.MaxBytes, open: list{q: q}, woken: make(chan struct{}, 1),
+	}
 	if m.prefetch <= 0 {
 		m.prefetch = defaultPrefetch
 	}
@@ -76,9 +78,9 @@ func (m *member) feed(ctx context.Context, sink brokers.Sink) {
 	for ctx.Err() == nil {
 		if batch := m.take(); len(batch) > 0 {
 			sink.Deliver(batch)
-			clear(batch)
 			continue
 		}
+		clear(m.batch[:cap(m.batch)]) // an idle subscription keeps nothing
 		select {
 		case <-m.woken:
 		case <-ctx.Done():
@@ -133,7 +135,7 @@ func (m *member) leave() {
 	}
 	var back []*entry
 	for e := m.open.popFront(); e != nil; e = m.open.popFront() {
-		e.member = nil
+		e.out = false
 		q.releaseKey(e)
 		back = append(back, e)
 	}
@@ -157,8 +159,7 @@ func (m *member) take() []brokers.Delivery {
 		if e == nil {
 			break
 		}
-		batch = append(batch, brokers.Delivery{})
-		m.hand(e, &batch[len(batch)-1])
+		batch = append(batch, m.hand(e))
 	}
 	m.batch = batch
 	m.idle = len(batch) == 0
@@ -182,18 +183,21 @@ func (m *member) room() int {
 }
 
 // hand makes e an unsettled delivery of m.
-func (m *member) hand(e *entry, d *brokers.Delivery) {
-	e.member = m
+func (m *member) hand(e *entry) brokers.Delivery {
+	e.out = true
+	if e.member != m {
+		e.member = m
+	}
 	e.generation++
 	e.attempt++
 	m.open.pushBack(e)
-	d.Message = e.msg
-	d.Attempt = e.attempt
-	d.Token = brokers.Token{Ref: e, Seq: e.generation}
-	d.Settler = m
+	d := brokers.Delivery{
+		Message: e.msg, Attempt: e.attempt, Token: brokers.Token{Ref: e, Seq: e.generation}, Settler: m,
+	}
 	if n := len(e.msg.Body); m.maxBytes > 0 && n > m.maxBytes {
 		d.Malformed, d.Size, d.Body = brokers.ReasonTooLarge, n, e.msg.Body[:m.maxBytes:m.maxBytes]
 	}
+	return d
 }
 
 // signal wakes the Subscribe goroutine.
@@ -217,7 +221,7 @@ func (m *member) Settle(_ context.Context, settlements []brokers.Settlement) err
 	for i := range settlements {
 		s := &settlements[i]
 		e, ok := s.Token.Ref.(*entry)
-		if !ok || e.queue != q || e.member == nil || e.generation != s.Token.Seq {
+		if !ok || e.queue != q || !e.out || e.generation != s.Token.Seq {
 			stale = true
 			continue
 		}
@@ -235,7 +239,7 @@ func (m *member) Settle(_ context.Context, settlements []brokers.Settlement) err
 // settle ends a delivery. It appends to again what is to be delivered again at once.
 func (q *queue) settle(e *entry, s *brokers.Settlement, again []*entry) []*entry {
 	m := e.member
-	e.member = nil
+	e.out = false
 	m.open.remove(e)
 	q.releaseKey(e)
 	if m.stopped && m.open.n == 0 {

@@ -21,6 +21,7 @@ type queue struct {
 	bound        bound
 	count, bytes int
 	seq          uint64
+	blocks       []*block
 	free         list
 
 	ready   list
@@ -59,6 +60,7 @@ func (b *broker) join(s brokers.Subscription, limit bound) (*queue, error) {
 		return q, q.rejoin(channels, pats)
 	}
 	q := &queue{b: b, name: s.Name, channels: channels, patterns: pats, bound: limit}
+	q.free.q, q.ready.q = q, q
 	if s.Group != "" {
 		if len(b.groups) >= maxGroups {
 			return nil, fmt.Errorf("memory:// has %d groups already, which is its bound: groups live as long as the broker", maxGroups)
@@ -160,7 +162,7 @@ func (q *queue) next(m *member) *entry {
 		}
 		k := q.keys[e.msg.Key]
 		if k == nil {
-			k = &keyState{name: e.msg.Key, owner: m}
+			k = &keyState{name: e.msg.Key, owner: m, held: list{q: q}}
 			q.keys[k.name] = k
 		}
 		k.held.pushBack(e)
