@@ -14,17 +14,16 @@ import (
 func ExampleRecover() {
 	h := router.Chain(
 		func(context.Context, schema.Event) error {
-			var cache map[string]bool
-			cache["user:123"] = true
-			return nil
+			var permissions []string // of a user that has none
+			return errors.New("the first one is " + permissions[0])
 		},
 		middleware.Recover(func(p *middleware.PanicError) { fmt.Println("log it, with", len(p.Stack) > 0, "stack:", p) }),
 	)
 	err := h(context.Background(), schema.Event{Type: "role.assigned"})
 	fmt.Println(err)
 	// Output:
-	// log it, with true stack: panic: assignment to entry in nil map
-	// panic: assignment to entry in nil map
+	// log it, with true stack: panic: runtime error: index out of range [0] with length 0
+	// panic: runtime error: index out of range [0] with length 0
 }
 
 func ExampleTimeout() {

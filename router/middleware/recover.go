@@ -47,7 +47,7 @@ func (e *PanicError) Unwrap() error {
 func Recover(onPanic func(p *PanicError)) router.Middleware {
 	return func(next router.Handler) router.Handler {
 		return func(ctx context.Context, e schema.Event) error {
-			err, p := recovered(ctx, e, next)
+			p, err := recovered(ctx, e, next)
 			if p == nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func Recover(onPanic func(p *PanicError)) router.Middleware {
 
 // recovered calls next. It is a function of its own because what comes after it in the caller does not run when the
 // goroutine is ending, which recover's nil does not tell from a panic(nil) under GODEBUG=panicnil=1.
-func recovered(ctx context.Context, e schema.Event, next router.Handler) (err error, p *PanicError) {
+func recovered(ctx context.Context, e schema.Event, next router.Handler) (p *PanicError, err error) {
 	returned := false
 	defer func() {
 		if !returned {
@@ -68,7 +68,7 @@ func recovered(ctx context.Context, e schema.Event, next router.Handler) (err er
 	}()
 	err = next(ctx, e)
 	returned = true
-	return err, nil
+	return nil, err
 }
 
 func report(onPanic func(*PanicError), p *PanicError) {

@@ -68,11 +68,11 @@ func TestAnErrorAfterTheDeadlineIsATimeoutAndKeepsTheError(t *testing.T) {
 
 func TestErrFollowsTheClockWithoutDone(t *testing.T) {
 	within(t, nil, time.Second, func(ctx context.Context) error {
-		time.Sleep(time.Second - 1)
+		time.Sleep(time.Second - time.Nanosecond)
 		if err := ctx.Err(); err != nil {
 			t.Errorf("just before the deadline: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if err := ctx.Err(); err != context.DeadlineExceeded {
 			t.Errorf("at the deadline: %v", err)
 		}
