@@ -15,5 +15,6 @@
 //		Subject: func(p Placed) string { return schema.Ref("order", p.OrderID) },
 //	})
 //
-// The package does no I/O and imports nothing else of this module. Use package bus to publish and handle events.
+// The package does no I/O, and of this module it imports only the grammar of names. Use package bus to publish and handle
+// events.
 package schema

@@ -1,7 +1,5 @@
 package schema
 
-import "strings"
-
 // Encode returns the envelope of e as JSON: the keys of the contract in its order, then the members that a decoded
 // event had beyond them. It returns the error of [Event.Validate] where e is not valid; what the catalogues forbid is
 // not its business.
@@ -15,7 +13,7 @@ func Encode(e Event) ([]byte, error) {
 	return e.AppendJSON(make([]byte, 0, e.sizeHint()))
 }
 
-// MarshalJSON is Encode.
+// MarshalJSON is [Encode]. Package encoding/json goes over what it returns, and escapes <, > and & in it.
 func (e Event) MarshalJSON() ([]byte, error) { return Encode(e) }
 
 // AppendJSON is [Encode] for publishers in a hurry: it appends to dst and does not allocate where dst has room. It
@@ -122,5 +120,5 @@ func (w *writer) priority(p Priority) {
 
 // fault makes the error about a field of e, shown by its name on the wire.
 func (e *Event) fault(field, problem string) *FieldError {
-	return &FieldError{Type: strings.Clone(e.Type), Field: field, Problem: problem}
+	return &FieldError{Type: e.Type, Field: field, Problem: problem}
 }

@@ -53,7 +53,7 @@ func unmarshalGuarded(data []byte, p any) (err error) {
 // catchPanic is deferred around everything that may call a user's code: MarshalJSON, Definition.Subject and the like.
 func catchPanic(err *error) {
 	if v := recover(); v != nil {
-		*err = fmt.Errorf("panicked: %s", panicText(v))
+		*err = fmt.Errorf("made a method or the definition panic: %s", panicText(v))
 	}
 }
 

@@ -233,6 +233,27 @@ func ExampleNewRoleAssigned() {
 	// {"user_id":456,"role_name":"admin","current_roles":["user","admin"]}
 }
 
+func BenchmarkPayload(b *testing.B) {
+	e := NewRoleAssigned(RoleAssignedPayload{UserID: 456, RoleName: "admin", CurrentRoles: []string{"user", "admin"}}, 1)
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := RoleAssigned.Decode(e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var p RoleAssignedPayload
+			if err := json.Unmarshal(e.Data, &p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 func BenchmarkNew(b *testing.B) {
 	b.Run("MFAEnabled", func(b *testing.B) {
 		b.ReportAllocs()
