@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+)
+
+// A rawConn publishes to Redis with nothing between the bytes and the socket: commands that were written down before,
+// appended to a buffer by one goroutine, while another one reads and counts the replies. It is the most that a client
+// can do over one connection.
+type rawConn struct {
+	conn    net.Conn
+	out     *bufio.Writer
+	replies chan replies // one value, when the reader has ended
+}
+
+type replies struct {
+	n   int
+	err error
+}
+
+// rawBuffer is as large as one write should be: from 64 KiB on the rate does not change any more.
+const rawBuffer = 64 << 10
+
+func dialRaw(addr string) (*rawConn, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &rawConn{conn: conn, out: bufio.NewWriterSize(conn, rawBuffer), replies: make(chan replies, 1)}
+	go c.read()
+	return c, nil
+}
+
+// frame is the commands that publish body on channels.
+func frame(body []byte, channels ...string) []byte {
+	var b []byte
+	for _, ch := range channels {
+		b = append(b, "*3\r\n$7\r\nPUBLISH\r\n$"...)
+		b = strconv.AppendInt(b, int64(len(ch)), 10)
+		b = append(append(append(b, "\r\n"...), ch...), "\r\n$"...)
+		b = strconv.AppendInt(b, int64(len(body)), 10)
+		b = append(append(append(b, "\r\n"...), body...), "\r\n"...)
+	}
+	return b
+}
+
+func frames(bodies [][]byte, channels ...string) [][]byte {
+	var all [][]byte
+	for _, body := range bodies {
+		all = append(all, frame(body, channels...))
+	}
+	return all
+}
+
+// read counts replies, which are ":0\r\n" and the like, until the server disconnects, as finish asks it to.
+func (c *rawConn) read() {
+	buf := make([]byte, rawBuffer)
+	n := 0
+	for {
+		got, err := c.conn.Read(buf)
+		if i := bytes.IndexByte(buf[:got], '-'); i >= 0 {
+			err = fmt.Errorf("redis answers %q", buf[i:min(got, i+100)])
+		}
+		n += bytes.Count(buf[:got], []byte{'\n'})
+		if err != nil {
+			c.replies <- replies{n, err}
+			return
+		}
+	}
+}
+
+// finish waits until everything that was written is answered, with the given number of replies, and disconnects.
+func (c *rawConn) finish(want int) error {
+	defer c.conn.Close()
+	if _, err := c.out.WriteString("QUIT\r\n"); err != nil {
+		return err
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	if err := c.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	r := <-c.replies
+	if r.n != want+1 || !errors.Is(r.err, io.EOF) { // the last reply is that of QUIT
+		return fmt.Errorf("raw connection: %d of %d replies: %w", r.n, want+1, r.err)
+	}
+	return nil
+}
