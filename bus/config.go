@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/eventbus-go/eventbus/router"
@@ -14,52 +15,60 @@ import (
 //	url: redis://localhost:6379       # ${NAME} is replaced from the environment
 //	source: user_service              # who publishes
 //	prefix: user_service.events       # of the rules' channels
-//	rules:                            # where events go; see package router
+//	rules:                            # where events go; see router.ParseYAML
 //	  - match: [user.*, preferences.*]
 //	    channels: [user]
 //	publish:
+//	  lanes: 2
+//	  max_events: 65536               # in a lane
+//	  max_bytes: 33554432             # in a lane
 //	  when_full: drop_lowest          # or drop_newest, block
+//	  block_for: 10ms
+//	  send_timeout: 1s                # of a batch
+//	  timeout: 10s                    # of Publish
+//	max_event_bytes: 1048576
+//	forbidden: [password, token]      # in metadata keys; replaces the default list
 //	shutdown: 30s
 type Config struct {
 	// URL chooses the broker. Default [DefaultURL].
-	URL string `yaml:"url"`
+	URL string
 	// Source names the publishing service. It goes into events whose Source is empty. Default "user_service".
-	Source string `yaml:"source"`
+	Source string
 	// Config is the prefix and the rules, whose default is router.Default.
-	router.Config `yaml:",inline"`
+	router.Config
 	// Publish bounds the publishing side.
-	Publish PublishConfig `yaml:"publish"`
+	Publish PublishConfig
 	// MaxEventBytes bounds an encoded event, both ways. Default 1 MiB, which every broker takes.
-	MaxEventBytes int `yaml:"max_event_bytes"`
+	MaxEventBytes int
 	// Forbidden are names that no metadata key may contain as a word. Default schema.DefaultForbidden; an empty list that
 	// is not nil forbids nothing.
-	Forbidden []string `yaml:"forbidden"`
+	Forbidden []string
 	// Shutdown is how long handlers may take to finish after the end of Run's context. Default 30 s.
-	Shutdown time.Duration `yaml:"shutdown"`
+	Shutdown time.Duration
 }
 
 // PublishConfig bounds the publishing side.
 type PublishConfig struct {
-	LaneConfig `yaml:",inline"`
+	LaneConfig
 	// Timeout is how long Publish waits where its context has no deadline. Default 10 s.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration
 }
 
 // LaneConfig shapes the lanes: the bounded queues between publishers and the broker. Events of one key share a lane.
 type LaneConfig struct {
 	// Lanes is how many there are. Default 2: while the replies to one lane's batch are awaited, the other's is written,
 	// which is worth more than any batch size.
-	Lanes int `yaml:"lanes"`
+	Lanes int
 	// MaxEvents bounds a lane in events. Default 65,536.
-	MaxEvents int `yaml:"max_events"`
+	MaxEvents int
 	// MaxBytes bounds a lane in bytes of encoded events. Default 32 MiB.
-	MaxBytes int `yaml:"max_bytes"`
+	MaxBytes int
 	// WhenFull is what Emit does when a lane is full. Default DropNewest. Publish always waits.
-	WhenFull FullPolicy `yaml:"when_full"`
+	WhenFull FullPolicy
 	// BlockFor is how long Emit waits for room where WhenFull is Block, before it drops. Default 10 ms.
-	BlockFor time.Duration `yaml:"block_for"`
+	BlockFor time.Duration
 	// SendTimeout is how long one batch may take before its outcome is unknown. Default 1 s.
-	SendTimeout time.Duration `yaml:"send_timeout"`
+	SendTimeout time.Duration
 }
 
 // FullPolicy is what Emit does when a lane is full.
@@ -84,15 +93,14 @@ func (p FullPolicy) String() string {
 	return fmt.Sprintf("FullPolicy(%d)", uint8(p))
 }
 
-// UnmarshalText reads a policy by its name.
-func (p *FullPolicy) UnmarshalText(b []byte) error {
+// ParseFullPolicy is the inverse of [FullPolicy.String].
+func ParseFullPolicy(s string) (FullPolicy, error) {
 	for i, name := range policyNames {
-		if string(b) == name {
-			*p = FullPolicy(i)
-			return nil
+		if s == name {
+			return FullPolicy(i), nil
 		}
 	}
-	return fmt.Errorf("when_full %q is unknown (drop_newest, drop_lowest, block)", b)
+	return DropNewest, fmt.Errorf("when_full %q is unknown (%s)", s, strings.Join(policyNames[:], ", "))
 }
 
 func (c *Config) setDefaults() {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
@@ -65,10 +66,11 @@ func ParseConfig(text []byte) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	var cfg Config
-	if err := f.Decode(&cfg); err != nil {
+	var file configFile
+	if err := f.Decode(&file); err != nil {
 		return Config{}, err
 	}
+	cfg := file.config()
 	if cfg.URL, err = expand(cfg.URL, os.LookupEnv); err != nil {
 		return Config{}, f.Locate(err)
 	}
@@ -76,6 +78,65 @@ func ParseConfig(text []byte) (Config, error) {
 		return Config{}, err
 	}
 	return cfg, nil
+}
+
+// configFile is the shape of a file. It differs from Config where a value needs a reader that knows its place.
+type configFile struct {
+	URL           string `yaml:"url"`
+	Source        string `yaml:"source"`
+	router.Config `yaml:",inline"`
+	Publish       struct {
+		Lanes       int        `yaml:"lanes"`
+		MaxEvents   int        `yaml:"max_events"`
+		MaxBytes    int        `yaml:"max_bytes"`
+		WhenFull    fullPolicy `yaml:"when_full"`
+		BlockFor    duration   `yaml:"block_for"`
+		SendTimeout duration   `yaml:"send_timeout"`
+		Timeout     duration   `yaml:"timeout"`
+	} `yaml:"publish"`
+	MaxEventBytes int      `yaml:"max_event_bytes"`
+	Forbidden     []string `yaml:"forbidden"`
+	Shutdown      duration `yaml:"shutdown"`
+}
+
+func (f *configFile) config() Config {
+	p := &f.Publish
+	return Config{
+		URL: f.URL, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes, Forbidden: f.Forbidden,
+		Shutdown: time.Duration(f.Shutdown),
+		Publish: PublishConfig{
+			Timeout: time.Duration(p.Timeout),
+			LaneConfig: LaneConfig{
+				Lanes: p.Lanes, MaxEvents: p.MaxEvents, MaxBytes: p.MaxBytes, WhenFull: FullPolicy(p.WhenFull),
+				BlockFor: time.Duration(p.BlockFor), SendTimeout: time.Duration(p.SendTimeout),
+			},
+		},
+	}
+}
+
+type duration time.Duration
+
+// UnmarshalYAML reads a duration as time.ParseDuration does.
+func (d *duration) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := time.ParseDuration(s)
+		if err != nil {
+			return fmt.Errorf("%q is not a duration, such as 500ms, 10s or 1m30s", s)
+		}
+		*d = duration(v)
+		return nil
+	})
+}
+
+type fullPolicy FullPolicy
+
+// UnmarshalYAML reads a policy by its name.
+func (p *fullPolicy) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := ParseFullPolicy(s)
+		*p = fullPolicy(v)
+		return err
+	})
 }
 
 // checkFile checks what a file says as Open would, and leaves the defaults to Open.

@@ -1,0 +1,193 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/router/yamlfile"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+func TestAConfigurationFileIsReadWhole(t *testing.T) {
+	t.Setenv("TEST_REDIS", "memory://")
+	cfg, err := bus.ParseConfig([]byte(`
+url: ${TEST_REDIS}
+source: shop
+prefix: shop.events
+rules:
+  - match: order.*
+    channels: [orders, all]
+publish:
+  lanes: 1
+  max_events: 100
+  max_bytes: 2097152
+  when_full: drop_lowest
+  block_for: 5ms
+  send_timeout: 2s
+  timeout: 3s
+max_event_bytes: 1048576
+forbidden: [iban]
+shutdown: 10s
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.URL != "memory://" || cfg.Source != "shop" || cfg.Prefix != "shop.events" || len(cfg.Rules) != 1 || cfg.Shutdown != 10*time.Second {
+		t.Errorf("read %+v", cfg)
+	}
+	want := bus.LaneConfig{
+		Lanes: 1, MaxEvents: 100, MaxBytes: 2 << 20, WhenFull: bus.DropLowest, BlockFor: 5 * time.Millisecond, SendTimeout: 2 * time.Second,
+	}
+	if cfg.Publish.LaneConfig != want || cfg.Publish.Timeout != 3*time.Second {
+		t.Errorf("read %+v", cfg.Publish)
+	}
+	b, err := bus.OpenConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(ended())
+	msgs, err := b.Pack(t.Context(), schema.Event{Type: "order.placed"})
+	if err != nil || len(msgs) != 2 || msgs[0].Channel != "shop.events.orders" {
+		t.Errorf("packed %+v, %v", msgs, err)
+	}
+	e := schema.Event{Type: "order.placed"}
+	if err := e.Metadata.Set("customer_iban", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Emit(t.Context(), e); err == nil || !strings.Contains(err.Error(), "iban") {
+		t.Errorf("a metadata key that the file forbids: %v", err)
+	}
+}
+
+func TestABadConfigurationIsRefusedWithThePlaceAndTheRemedy(t *testing.T) {
+	for name, test := range map[string]struct {
+		text         string
+		line, column int
+		says         string
+	}{
+		"unknown key":         {"url: memory://\npubish: {}\n", 2, 1, "publish"},
+		"unknown nested key":  {"publish:\n  lane: 2\n", 2, 3, "lanes"},
+		"not a number":        {"publish:\n  max_events: many\n", 2, 15, "max_events"},
+		"out of range":        {"publish:\n  lanes: 0\n  max_events: -1\n", 3, 15, "goes from 1 to"},
+		"unknown policy":      {"publish:\n  when_full: drop_oldest\n", 2, 14, "drop_newest, drop_lowest, block"},
+		"not a duration":      {"shutdown: soon\n", 1, 11, "duration"},
+		"bad rule":            {"rules:\n  - match: \"a..b\"\n    channels: [x]\n", 2, 15, "at byte 2"},
+		"rule with nothing":   {"rules:\n  - channels: [x]\n", 2, 5, "match"},
+		"url without scheme":  {"url: localhost:6379\n", 1, 6, "redis://localhost:6379"},
+		"unset variable":      {"url: ${NO_SUCH_VARIABLE}\n", 1, 6, "NO_SUCH_VARIABLE"},
+		"a list at the top":   {"- a\n", 1, 1, "keys and values"},
+		"syntax":              {"publish: [\n", 1, 10, ""},
+		"twice the same key":  {"source: a\nsource: b\n", 2, 1, "source"},
+		"a number for a text": {"source: [a]\n", 1, 9, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := bus.ParseConfig([]byte(test.text))
+			var ye *yamlfile.Error
+			if !errors.As(err, &ye) {
+				t.Fatalf("got %v, want a *yamlfile.Error", err)
+			}
+			if ye.Line != test.line || ye.Column != test.column {
+				t.Errorf("the place is line %d, column %d, want %d and %d:\n%v", ye.Line, ye.Column, test.line, test.column, err)
+			}
+			if !strings.Contains(err.Error(), test.says) {
+				t.Errorf("it does not say %q:\n%v", test.says, err)
+			}
+			if !strings.Contains(err.Error(), "^") {
+				t.Errorf("no caret below the line:\n%v", err)
+			}
+		})
+	}
+}
+
+// secret is a password that must not appear in any output.
+const secret = "s3cr3t-Pa55"
+
+func TestAPasswordAppearsInNoError(t *testing.T) {
+	dir := t.TempDir()
+	for _, url := range []string{
+		"redis://user:" + secret + "@localhost:6379?nope=1",
+		"redis://user:" + secret + "@localhost:6379?nope=" + secret,
+		"redis://user:" + secret + "@local host",
+		"redis://user:" + secret + "@localhost:port",
+		"redis://:" + secret + "@localhost:6379/notadb",
+		"redis://user:" + secret + "%zz@localhost",
+		"nosuch://user:" + secret + "@localhost",
+		"user:" + secret + "@localhost:6379",
+		"://user:" + secret + "@localhost",
+		"redis://user:" + secret + "@localhost#x",
+		"redis://user:" + secret + "@localhost?a=%zz",
+		"memory://user:" + secret + "@name",
+	} {
+		_, err := bus.Open(t.Context(), url)
+		if err == nil {
+			t.Errorf("%s was accepted", strings.ReplaceAll(url, secret, "***"))
+			continue
+		}
+		if strings.Contains(err.Error(), secret) {
+			t.Errorf("the error shows the password: %v", err)
+		}
+		file := filepath.Join(dir, "eventbus.yaml")
+		if err := os.WriteFile(file, []byte("url: \""+url+"\"\npubish: 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = bus.LoadConfig(file); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("the error of the file shows the password, or there is none: %v", err)
+		}
+	}
+}
+
+func TestTheEnvironmentChoosesTheBroker(t *testing.T) {
+	t.Setenv(bus.EnvURL, "memory://")
+	for name, open := range map[string]func(context.Context) (*bus.Bus, error){
+		"Open without a URL": func(ctx context.Context) (*bus.Bus, error) { return bus.Open(ctx, "") },
+		"OpenEnv":            func(ctx context.Context) (*bus.Bus, error) { return bus.OpenEnv(ctx) },
+	} {
+		b, err := open(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := b.Publish(t.Context(), schema.Event{Type: "a.b"}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		b.Close(ended())
+	}
+	t.Setenv(bus.EnvConfig, filepath.Join(t.TempDir(), "missing.yaml"))
+	if _, err := bus.OpenEnv(t.Context()); err == nil || !strings.Contains(err.Error(), "missing.yaml") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+func TestAMissingDriverIsNamedWithTheImportThatHelps(t *testing.T) {
+	_, err := bus.Open(t.Context(), "pigeon://loft")
+	if err == nil || !strings.Contains(err.Error(), "brokers/all") || !strings.Contains(err.Error(), "pigeon") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add("url: redis://localhost:6379\nsource: a\nrules:\n- match: a.*\n  channels: [b]\n")
+	f.Add("publish: {lanes: 2, when_full: block}\nshutdown: 1s\n")
+	f.Add("url: ${HOME}\nforbidden: []\n")
+	f.Add("publish:\n  max_bytes: 1e9\n  lanes: 0x10\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, err := bus.ParseConfig([]byte(text))
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" {
+				t.Error("an error without a text")
+			}
+			return
+		}
+		cfg.URL = "memory://"
+		b, err := bus.OpenConfig(t.Context(), cfg)
+		if err != nil {
+			t.Fatalf("ParseConfig accepts what OpenConfig refuses: %v", err)
+		}
+		b.Close(ended())
+	})
+}
