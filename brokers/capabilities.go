@@ -60,10 +60,9 @@ type CapabilityError struct {
 
 // Error names the subscription, the promise and the brokers that make it.
 func (e *CapabilityError) Error() string {
-	could := "no broker of this program does"
+	could := "no broker of this program could"
 	if len(e.Could) > 0 {
-		could = strings.Join(e.Could, ":// , ") + ":// could"
-		could = strings.ReplaceAll(could, " ,", ",")
+		could = strings.Join(e.Could, "://, ") + ":// could"
 	}
 	return fmt.Sprintf("subscription %q needs %s; %s:// promises none (%s)", e.Subscription, e.Needs, e.Broker, could)
 }

@@ -1,6 +1,7 @@
 package brokers
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -9,7 +10,7 @@ import (
 	"time"
 )
 
-// A URL says which broker to open and how. Printing it never shows its password.
+// A URL says which broker to open and how. Printing it, logging it or encoding it never shows its password.
 type URL struct {
 	// Scheme chooses the driver, such as "redis".
 	Scheme string
@@ -31,17 +32,25 @@ func ParseURL(s string) (*URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		// The error of package url repeats the whole URL, password included.
-		return nil, fmt.Errorf("broker URL cannot be read: %s (a user name or password with special characters has to be percent-encoded)", urlFault(err, s))
+		return nil, fmt.Errorf("broker URL cannot be read: %s (a user name or password with special characters has to be "+
+			"percent-encoded)", urlFault(err, s))
 	}
 	if u.Scheme == "" || u.Opaque != "" {
-		return nil, fmt.Errorf("broker URL has no scheme: write it as scheme://host:port, such as redis://localhost:6379 (%s)", schemesText())
+		return nil, fmt.Errorf("broker URL has no scheme: write it as scheme://host:port, such as redis://localhost:6379 (%s)",
+			schemesText())
 	}
 	if u.Fragment != "" {
-		return nil, fmt.Errorf("broker URL has a #fragment, which no broker reads: percent-encode a # that belongs to a password as %%23")
+		return nil, errors.New("broker URL has a #fragment, which no broker reads: percent-encode a # that belongs to a " +
+			"password as %23")
+	}
+	if strings.Contains(u.EscapedPath(), "@") || strings.Contains(u.RawQuery, "@") {
+		// In redis://user:12/34@host the password is 12/34, but it reads as port 12 and path /34@host, which are shown.
+		return nil, errors.New("broker URL has an @ after its host: percent-encode a / or ? that belongs to a password as " +
+			"%2F or %3F, and an @ of a path or parameter as %40")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("broker URL has a query that cannot be read: write it as ?name=value&name=value")
+		return nil, errors.New("broker URL has a query that cannot be read: write it as ?name=value&name=value")
 	}
 	password, _ := u.User.Password()
 	return &URL{
@@ -61,8 +70,8 @@ func urlFault(err error, s string) string {
 	return text
 }
 
-// String returns the URL with its password and the values of its query left out.
-func (u *URL) String() string {
+// String returns the URL with its password and its query left out.
+func (u URL) String() string {
 	var b strings.Builder
 	b.WriteString(u.Scheme)
 	b.WriteString("://")
@@ -74,12 +83,15 @@ func (u *URL) String() string {
 		b.WriteByte('@')
 	}
 	b.WriteString(u.Host)
-	b.WriteString(u.Path)
+	b.WriteString((&url.URL{Path: u.Path}).EscapedPath())
 	return b.String()
 }
 
 // GoString is String, so that %#v shows no password either.
-func (u *URL) GoString() string { return u.String() }
+func (u URL) GoString() string { return u.String() }
+
+// MarshalText is String, so that neither JSON nor a structured log shows the password.
+func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
 // Param returns the query parameter name, or def where it is absent. Reading a parameter makes it known: see ParamsErr.
 func (u *URL) Param(name, def string) string {
