@@ -28,7 +28,8 @@ type queue struct {
 	delayed delayHeap
 	timer   *time.Timer
 	// keys has the keys that a member has unsettled deliveries of; nil without a group, where order is the list's.
-	keys map[string]*keyState
+	keys  map[string]*keyState
+	spare []*keyState
 
 	// refused is the last broker.pass in which it had no room: it takes no later message of that pass, so that a
 	// small one does not overtake a large one. wanted says that a publisher waits for room.
@@ -162,8 +163,7 @@ func (q *queue) next(m *member) *entry {
 		}
 		k := q.keys[e.msg.Key]
 		if k == nil {
-			k = &keyState{name: e.msg.Key, owner: m, held: list{q: q}}
-			q.keys[k.name] = k
+			k = q.newKey(e.msg.Key, m)
 		}
 		k.held.pushBack(e)
 		if k.owner != m {
@@ -187,7 +187,25 @@ func (q *queue) releaseKey(e *entry) {
 	if k.open == 0 {
 		delete(q.keys, k.name)
 		q.ready.prepend(&k.held)
+		if len(q.spare) < maxSpare {
+			q.spare = append(q.spare, k)
+		}
 	}
+}
+
+// maxSpare bounds the key states that a queue keeps for reuse; most batches have fewer keys.
+const maxSpare = 1024
+
+func (q *queue) newKey(name string, owner *member) *keyState {
+	var k *keyState
+	if n := len(q.spare); n > 0 {
+		k, q.spare = q.spare[n-1], q.spare[:n-1]
+	} else {
+		k = &keyState{held: list{q: q}}
+	}
+	k.name, k.owner = name, owner
+	q.keys[name] = k
+	return k
 }
 
 // wake wakes members that wait and may have what is ready.
