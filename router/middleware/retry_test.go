@@ -159,6 +159,32 @@ func TestAnInterruptedRetrySaysSo(t *testing.T) {
 	}
 }
 
+// Without a delay the timer is ready as soon as the drain is, and select picks at random.
+func TestADrainWinsOverARetryWithoutDelay(t *testing.T) {
+	draining := make(chan struct{})
+	close(draining)
+	ctx := router.WithDraining(t.Context(), draining)
+	for range 100 {
+		a := &attempts{errs: []error{io.EOF, io.EOF, io.EOF}}
+		h := middleware.Retry(middleware.Policy{}, middleware.WithRandom(func() float64 { return 0 }))(a.handle)
+		if err := h(ctx, schema.Event{}); !errors.Is(err, middleware.ErrInterrupted) || len(a.at) != 1 {
+			t.Fatalf("got %v after %d calls, want it interrupted after one", err, len(a.at))
+		}
+	}
+}
+
+// An event whose last attempt was cut off by the end of the context is not known to be bad.
+func TestALastAttemptThatTheEndOfTheContextCutOffIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := middleware.Retry(middleware.Policy{Attempts: 1})(func(ctx context.Context, _ schema.Event) error {
+		cancel()
+		return ctx.Err()
+	})
+	if err := h(ctx, schema.Event{}); !errors.Is(err, middleware.ErrInterrupted) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want ErrInterrupted with the handler's error", err)
+	}
+}
+
 func TestAttemptsUsedUpDuringADrainAreAFailure(t *testing.T) {
 	draining := make(chan struct{})
 	close(draining)

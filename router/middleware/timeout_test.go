@@ -120,6 +120,36 @@ func TestWhoeverEndsTheContextFirstIsWhatErrSaysForEver(t *testing.T) {
 	}
 }
 
+func TestTheFirstEndThatWasSeenStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parent, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var kept context.Context
+		h := middleware.Timeout(time.Hour)(func(ctx context.Context, _ schema.Event) error {
+			kept = ctx
+			time.Sleep(2 * time.Minute)
+			return ctx.Err()
+		})
+		if err := h(parent, schema.Event{}); err != context.DeadlineExceeded || kept.Err() != err {
+			t.Errorf("the parent's deadline was seen as %v, and as %v once the handler had returned", err, kept.Err())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		parent, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		h := middleware.Timeout(time.Second)(func(ctx context.Context, _ schema.Event) error {
+			time.Sleep(time.Minute)
+			before := ctx.Err()
+			cancel()
+			if after := ctx.Err(); before != context.DeadlineExceeded || after != before {
+				t.Errorf("the deadline was seen as %v, and as %v once the parent was cancelled", before, after)
+			}
+			return nil
+		})
+		_ = h(parent, schema.Event{})
+	})
+}
+
 func TestTheEarlierDeadlineCounts(t *testing.T) {
 	for _, tt := range []struct{ parent, own, want time.Duration }{
 		{time.Minute, time.Second, time.Second},

@@ -83,7 +83,7 @@ func (f *File) Decode(into any) (err error) {
 	return nil
 }
 
-// contain makes an error of a panic in the library, of which its change log lists several.
+// contain makes an error of a panic in the library: a bad file is refused, and never ends the program.
 func (f *File) contain(err *error) {
 	if v := recover(); v != nil {
 		*err = f.at(0, 0, fmt.Sprintf("the YAML cannot be read (%v)", v), "simplify the file, or report this with the file")
