@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -162,28 +163,42 @@ func TestCostsAreSummarised(t *testing.T) {
 	}
 }
 
-func TestAPacerKeepsUpThePaceAfterALateCall(t *testing.T) {
-	var at int64 // time that only passes by waiting and by calls
-	var begun []int64
-	p := pacer{interval: 10, wait: func(until int64) { at = max(at, until) }}
-	first := now()
-	at = first
-	err := p.run(5, func(i int) error {
-		begun = append(begun, at)
-		if i == 1 {
-			at += 25 // late for the next two
+func TestPacesCallEachTimeAndCatchUpAfterALateCall(t *testing.T) {
+	const interval, late = time.Millisecond, 20 * time.Millisecond
+	for name, pace := range map[string]func(int, time.Duration, func(int) error) error{"spin": spin, "tick": tick} {
+		var at []int64
+		start := now()
+		err := pace(30, interval, func(i int) error {
+			if i != len(at) {
+				t.Errorf("%s: call %d has the number %d", name, len(at), i)
+			}
+			at = append(at, now())
+			if i == 2 {
+				for since(at[2]) < late {
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+		if len(at) != 30 {
+			t.Errorf("%s: %d calls instead of 30", name, len(at))
+		}
+		if took := since(start); took < 29*interval {
+			t.Errorf("%s: 30 calls took %v, that is too fast", name, took)
+		}
+		if wait := time.Duration(at[20] - at[3]); wait > 17*interval {
+			t.Errorf("%s: after a late call the pace is not caught up with: %v", name, wait)
+		}
 	}
-	start := begun[0]
-	for i := range begun {
-		begun[i] -= start
-	}
-	if want := []int64{0, 10, 35, 35, 40}; !slices.Equal(begun, want) {
-		t.Errorf("calls begin at %v, want %v", begun, want)
+}
+
+func TestAPaceEndsWithTheErrorOfACall(t *testing.T) {
+	for name, pace := range map[string]func(int, time.Duration, func(int) error) error{"spin": spin, "tick": tick} {
+		if err := pace(3, time.Millisecond, func(int) error { return errNoData }); !errors.Is(err, errNoData) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
 	}
 }
 

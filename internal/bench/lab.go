@@ -87,6 +87,3 @@ func sustain(d time.Duration, step func() (int, error)) (n int, start int64, err
 
 // stride is how many events pass between two looks at the clock.
 const stride = 64
-
-// since returns the time that has passed since start, a reading of now.
-func since(start int64) time.Duration { return time.Duration(now() - start) }

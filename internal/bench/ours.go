@@ -20,11 +20,15 @@ const patience = 10 * time.Second
 var toOne = router.Config{Rules: []router.Rule{{Name: "bench", Match: []string{">"}, Channels: []string{oneChannel}}}}
 
 // blocking is the configuration of the rows that publish as fast as they can: Emit waits for room instead of dropping,
-// so that what it is measured at is what the broker has taken. Everything else is the default.
+// so that what it is measured at is what the broker has taken. A lane holds as many events as the window of the other
+// rows, shared by two lanes, instead of the default, which is made for outages: what waits stays in the processor's
+// caches then, which is worth a fifth. Everything else is the default.
 func blocking(url string, rules router.Config) bus.Config {
 	return bus.Config{
 		URL: url, Config: rules,
-		Publish: bus.PublishConfig{LaneConfig: bus.LaneConfig{WhenFull: bus.Block, BlockFor: patience}},
+		Publish: bus.PublishConfig{LaneConfig: bus.LaneConfig{
+			WhenFull: bus.Block, BlockFor: patience, MaxEvents: window / 2,
+		}},
 	}
 }
 

@@ -50,7 +50,7 @@ func (l *lab) pacedEmit(ctx context.Context) (sample, error) {
 	ns := make([]int64, l.emit)
 	before := mallocs()
 	start := now()
-	err = pacer{interval: time.Second / emitRate, wait: spin}.run(l.emit, func(i int) error {
+	err = spin(l.emit, time.Second/emitRate, func(i int) error {
 		begin := now()
 		err := r.Emit(ctx, newEvent(i%users))
 		ns[i] = max(now()-begin-l.clock, 0)

@@ -48,11 +48,9 @@ func (l *lab) frozenEmit(ctx context.Context) (s sample, err error) {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, l.redis.Thaw()) }()
-	wait, done := doze()
-	defer done()
 	ns := make([]int64, int(l.frozen.Seconds()*frozenRate))
 	start := now()
-	err = pacer{interval: time.Second / frozenRate, wait: wait}.run(len(ns), func(i int) error {
+	err = tick(len(ns), time.Second/frozenRate, func(i int) error {
 		begin := now()
 		err := b.Emit(ctx, newEvent(i%users))
 		ns[i] = max(now()-begin-l.clock, 0)

@@ -16,9 +16,9 @@ const latencyRate = 10_000 // events per second
 
 // latencyRows measure the time from the publishing call to the handler at 10,000 events/s, through Redis. The base is
 // the shortest way there is without a library: a synchronous go-redis PUBLISH of bytes encoded before, and a goroutine
-// in a ReceiveMessage loop that does nothing but read the clock. Both are called at the same even pace, from a
-// goroutine that sleeps in between; time is taken from the start of the call, so a call of the base that comes late
-// because the one before had to wait for its reply is not held against it.
+// in a ReceiveMessage loop that does nothing but read the clock. Both are called at the same even pace. Time is taken
+// from the start of the call, so a call of the base that comes late, because the one before had to wait for its reply,
+// is not held against it.
 func latencyRows(ctx context.Context, l *lab) ([]row, error) {
 	bodies, err := bodies()
 	if err != nil {
@@ -67,9 +67,7 @@ func (s *stamps) sample(ctx context.Context) (sample, error) {
 
 // paced publishes at the pace of the row.
 func (s *stamps) paced(publish func(i int) error) error {
-	wait, done := doze()
-	defer done()
-	return pacer{interval: time.Second / latencyRate, wait: wait}.run(len(s.begin), func(i int) error {
+	return tick(len(s.begin), time.Second/latencyRate, func(i int) error {
 		s.begin[i] = now()
 		return publish(i)
 	})
