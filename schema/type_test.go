@@ -259,6 +259,7 @@ func TestWhatIsWrongWithAPayloadIsReportedWhenItIsPublished(t *testing.T) {
 		says string
 	}{
 		"a forbidden key":        {kept(t, map[string]any{"a": map[string]int{"reset_token": 1}}, nil), `"reset_token"`},
+		"in a map of numbers":    {kept(t, map[string]int{"reset_token": 1}, nil), `"reset_token"`},
 		"a value without JSON":   {kept(t, map[string]any{"a": make(chan int)}, nil), "cannot be encoded"},
 		"NaN":                    {kept(t, struct{ F float64 }{math.NaN()}, nil), "cannot be encoded"},
 		"too deep":               {kept(t, deep, nil), "64 deep"},
@@ -368,7 +369,11 @@ func TestMakingATypedEventAllocatesTwice(t *testing.T) {
 	placed := MustDefine(NewCatalogue("shop"), Definition[order]{
 		Type: "a", Subject: func(o order) string { return Ref("order", o.OrderID) },
 	})
-	if n := testing.AllocsPerRun(1000, func() { placed.New(order{OrderID: 123456}) }); n > 2.5 {
-		t.Errorf("%v allocations: one for the data and one for the subject are enough", n)
+	least := math.Inf(1)
+	for range 100 { // the race detector makes pools forget at random, but not a hundred times in a row
+		least = min(least, testing.AllocsPerRun(1, func() { placed.New(order{OrderID: 123456}) }))
+	}
+	if least > 2 {
+		t.Errorf("%v allocations: one for the data and one for the subject are enough", least)
 	}
 }
