@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/yamlfile"
 	"github.com/eventbus-go/eventbus/router"
-	"github.com/eventbus-go/eventbus/router/yamlfile"
 )
 
 // A ConfigError says which setting cannot be meant. Of one in a file, LoadConfig and ParseConfig add line and column.
@@ -24,7 +24,7 @@ type ConfigError struct {
 // Error names the setting and the problem.
 func (e *ConfigError) Error() string { return e.Setting + " " + e.Problem }
 
-// Path implements yamlfile.Located.
+// Path returns the keys that lead to the setting.
 func (e *ConfigError) Path() []any {
 	var path []any
 	for key := range strings.SplitSeq(e.Setting, ".") {
@@ -33,11 +33,11 @@ func (e *ConfigError) Path() []any {
 	return path
 }
 
-// Offset implements yamlfile.Located.
+// Offset returns which byte of the value is wrong: its first.
 func (e *ConfigError) Offset() int { return 0 }
 
 // LoadConfig reads a configuration from a YAML file and checks all of it. Its errors name the file, line and column and the
-// remedy, and show the line, without what may be a password.
+// remedy, and show the line, without what may be a password; they are found by errors.As as a *router.FileError.
 func LoadConfig(path string) (Config, error) {
 	text, err := readFile(path)
 	if err != nil {

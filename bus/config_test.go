@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/bus"
-	"github.com/eventbus-go/eventbus/router/yamlfile"
+	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
 )
 
@@ -88,9 +88,9 @@ func TestABadConfigurationIsRefusedWithThePlaceAndTheRemedy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := bus.ParseConfig([]byte(test.text))
-			var ye *yamlfile.Error
+			var ye *router.FileError
 			if !errors.As(err, &ye) {
-				t.Fatalf("got %v, want a *yamlfile.Error", err)
+				t.Fatalf("got %v, want a *router.FileError", err)
 			}
 			if ye.Line != test.line || ye.Column != test.column {
 				t.Errorf("the place is line %d, column %d, want %d and %d:\n%v", ye.Line, ye.Column, test.line, test.column, err)

@@ -4,9 +4,13 @@ import (
 	"errors"
 
 	"github.com/eventbus-go/eventbus/internal/pattern"
-	"github.com/eventbus-go/eventbus/router/yamlfile"
+	"github.com/eventbus-go/eventbus/internal/yamlfile"
 	"github.com/eventbus-go/eventbus/schema"
 )
+
+// A FileError says what is wrong in a configuration file: the line and column, the line itself with a caret, and the
+// remedy. It shows no password.
+type FileError = yamlfile.Error
 
 // ParseYAML reads rules from YAML, such as
 //
@@ -22,11 +26,11 @@ import (
 //	    stop: true
 //
 // It checks them as [New] does, so that New accepts what ParseYAML returns, and reports all that is wrong with line,
-// column, the line itself and the remedy, as a [*yamlfile.Error]. A key that it does not know is an error. What YAML it
-// reads, and up to what size, says [yamlfile.Read].
+// column, the line itself and the remedy, as a [*FileError]. A key that it does not know is an error. The file is
+// YAML of one document up to 1 MiB, without anchors, aliases, merge keys and tags.
 //
 // A larger configuration has the rules in a Config of its own, embedded with the tag `yaml:",inline"` or under a key, and
-// decodes and locates errors with package yamlfile in the same way.
+// decodes and locates errors in the same way, as bus.ParseConfig does.
 func ParseYAML(b []byte) (Config, error) {
 	f, err := yamlfile.Read(b)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/eventbus-go/eventbus/internal/yamlfile"
 	"github.com/eventbus-go/eventbus/router"
-	"github.com/eventbus-go/eventbus/router/yamlfile"
 	"github.com/eventbus-go/eventbus/schema"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/eventbus-go/eventbus/router/yamlfile"
+	"github.com/eventbus-go/eventbus/internal/yamlfile"
 )
 
 func repeat(s string, bytes int) string { return strings.Repeat(s, bytes/len(s)) }
