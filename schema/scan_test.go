@@ -1,0 +1,29 @@
+package schema
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestEightBytesAtATimeFindTheSameAsOne(t *testing.T) {
+	for at := range 20 {
+		for c := range 256 {
+			text := bytes.Repeat([]byte{'x'}, 24)
+			text[at] = byte(c)
+			text[23] = '"'
+			want := 23
+			if isSpecial(byte(c)) {
+				want = at
+			}
+			if got := skipPlain(text, 0); got != want {
+				t.Errorf("byte %#x at %d: found at %d", c, at, got)
+			}
+			if got := skipPlain(string(text), 0); got != want {
+				t.Errorf("byte %#x at %d of a string: found at %d", c, at, got)
+			}
+		}
+	}
+	if got := skipPlain("plain", 0); got != len("plain") {
+		t.Errorf("the end is at %d", got)
+	}
+}
