@@ -3,10 +3,12 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/brokers/memory"
@@ -45,6 +47,21 @@ func TestAPublishThatWaitsGoesOnWhenSomethingIsSettled(t *testing.T) {
 		if !done {
 			t.Error("Publish still waits")
 		}
+	})
+}
+
+func TestAPublishGetsTheOneFreePlaceOfAQueueWhereNothingIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New(memory.WithQueue(32, 0))
+		defer closeAll(t, c)
+		s := subscribe(t, c, brokers.Subscription{Channels: []string{"a"}})
+		for range 32 {
+			publish(t, c, "a", "x")
+		}
+		go func() { _ = c.Publish(t.Context(), messages("a", "last")) }()
+		expect(t, "what arrives first", s.bodies()[31:], "x")
+		s.settle(t, 0, brokers.Settlement{}) // the others stay unsettled, so no other place becomes free
+		expect(t, "what arrives then", s.bodies()[31:], "x", "last")
 	})
 }
 
@@ -93,6 +110,40 @@ func TestAMessageDoesNotOvertakeOneThatIsLeft(t *testing.T) {
 		expect(t, "what arrives first", s.bodies(), "123456")
 		s.ackAll(t)
 		expect(t, "what arrives then", s.bodies(), "large one", "s")
+	})
+}
+
+func TestAMessageDoesNotOvertakeOneOfAnotherChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New(memory.WithQueue(1, 0))
+		defer closeAll(t, c)
+		full := subscribe(t, c, brokers.Subscription{Channels: []string{"a"}})
+		both := subscribe(t, c, brokers.Subscription{Channels: []string{"a", "b"}, Prefetch: 1})
+		publish(t, c, "a", "0")
+		both.ackAll(t)
+		batch := append(messages("a", "1"), messages("b", "2")...)
+		go func() { _ = c.Publish(t.Context(), batch) }()
+		expect(t, "what arrives while another queue is full", both.bodies())
+		full.ackAll(t)
+		expect(t, "what arrives first", both.bodies(), "1")
+		both.ackAll(t)
+		expect(t, "what arrives then", both.bodies(), "2")
+	})
+}
+
+func TestNothingIsKeptOfWhatIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New()
+		defer closeAll(t, c)
+		s := subscribe(t, c, brokers.Subscription{Channels: []string{"a"}})
+		publish(t, c, "a", strings.Repeat("x", 1<<20))
+		synctest.Wait()
+		body := weak.Make(&s.got[0].Body[0])
+		s.ackAll(t)
+		runtime.GC()
+		if body.Value() != nil {
+			t.Error("a body is kept although it was settled and the subscription is idle")
+		}
 	})
 }
 
@@ -180,16 +231,17 @@ func TestADelayEndsAtItsTime(t *testing.T) {
 		c := memory.New()
 		defer closeAll(t, c)
 		s := subscribe(t, c, brokers.Subscription{Channels: []string{"a"}})
-		publish(t, c, "a", "1", "2")
-		expect(t, "what arrives", s.bodies(), "1", "2")
-		s.settle(t, 0, brokers.Settlement{Verdict: brokers.Redeliver, After: 2 * time.Hour})
-		s.settle(t, 1, brokers.Settlement{Verdict: brokers.Redeliver, After: time.Hour})
+		publish(t, c, "a", "1", "2", "3")
+		expect(t, "what arrives", s.bodies(), "1", "2", "3")
+		for i, hours := range []time.Duration{2, 1, 3} {
+			s.settle(t, i, brokers.Settlement{Verdict: brokers.Redeliver, After: hours * time.Hour})
+		}
 		time.Sleep(time.Hour - time.Nanosecond)
-		expect(t, "what arrives too early", s.bodies(), "1", "2")
+		expect(t, "what arrives too early", s.bodies(), "1", "2", "3")
 		time.Sleep(time.Nanosecond)
-		expect(t, "what arrives after an hour", s.bodies(), "1", "2", "2")
+		expect(t, "what arrives after an hour", s.bodies(), "1", "2", "3", "2")
 		time.Sleep(time.Hour)
-		expect(t, "what arrives after two hours", s.bodies(), "1", "2", "2", "1")
+		expect(t, "what arrives after two hours", s.bodies(), "1", "2", "3", "2", "1")
 	})
 }
 

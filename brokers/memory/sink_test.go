@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -13,6 +14,7 @@ import (
 
 // A sink keeps what it gets. Tests look at it after synctest.Wait.
 type sink struct {
+	mu    sync.Mutex // for deliveries that a timer sets off
 	ready bool
 	got   []brokers.Delivery
 	gaps  []brokers.Gap
@@ -21,9 +23,14 @@ type sink struct {
 	stop  context.CancelFunc
 }
 
-func (s *sink) Ready()                           { s.ready = true }
-func (s *sink) Gap(g brokers.Gap)                { s.gaps = append(s.gaps, g) }
-func (s *sink) Deliver(batch []brokers.Delivery) { s.got = append(s.got, batch...) }
+func (s *sink) Ready()            { s.ready = true }
+func (s *sink) Gap(g brokers.Gap) { s.gaps = append(s.gaps, g) }
+
+func (s *sink) Deliver(batch []brokers.Delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, batch...)
+}
 
 // subscribe starts a subscription that settles nothing by itself.
 func subscribe(t *testing.T, c brokers.Conn, sub brokers.Subscription) *sink {
@@ -44,9 +51,11 @@ func subscribe(t *testing.T, c brokers.Conn, sub brokers.Subscription) *sink {
 	return s
 }
 
-// bodies returns the bodies of what arrived, in order, and forgets it.
+// bodies returns the bodies of what arrived, in order.
 func (s *sink) bodies() []string {
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var out []string
 	for _, d := range s.got {
 		out = append(out, string(d.Body))
@@ -57,17 +66,22 @@ func (s *sink) bodies() []string {
 // settle gives the i-th delivery a verdict.
 func (s *sink) settle(t *testing.T, i int, settlement brokers.Settlement) {
 	t.Helper()
-	settlement.Token = s.got[i].Token
-	if err := s.got[i].Settler.Settle(t.Context(), []brokers.Settlement{settlement}); err != nil {
+	s.mu.Lock()
+	d := s.got[i]
+	s.mu.Unlock()
+	settlement.Token = d.Token
+	if err := d.Settler.Settle(t.Context(), []brokers.Settlement{settlement}); err != nil {
 		t.Errorf("Settle: %v", err)
 	}
 }
 
 func (s *sink) ackAll(t *testing.T) {
 	t.Helper()
-	for i := range s.got {
+	for i := range s.bodies() {
 		s.settle(t, i, brokers.Settlement{})
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.got = nil
 }
 
