@@ -92,6 +92,9 @@ func newBus(ctx context.Context, conn brokers.Conn, scheme string, cfg Config, o
 // refuse counts events that were not accepted, and logs them at a limited rate: the caller of Emit may not look at err.
 func (b *Bus) refuse(err error, events int) error {
 	b.refused.Add(int64(events))
+	if p := new(schema.PanicError); errors.As(err, &p) {
+		b.notePanic("payload codec", p.Value, p.Stack)
+	}
 	b.reporter.note("refused", slog.LevelWarn, "events refused", "err", err)
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/eventbus-go/eventbus/router/middleware"
 )
 
 // logEvery is the least time between two log records of one kind; what happens meanwhile is counted in the next record.
@@ -199,23 +201,19 @@ func (b *Bus) contain(where string, f func()) (err error) {
 	return nil
 }
 
-// panicked counts a contained panic and logs it, with its stack where it is the first one of its place. It is called while
-// the panic is being recovered.
-func (b *Bus) panicked(where string, p any) {
+// panicked counts a contained panic and logs it. It is called while the panic is being recovered.
+func (b *Bus) panicked(where string, p any) { b.notePanic(where, p, debug.Stack()) }
+
+// notePanic counts a contained panic and logs it, with its stack where it is the first one of its place.
+func (b *Bus) notePanic(where string, p any, stack []byte) {
 	b.panics.Add(1)
-	attrs := []any{"where", where, "panic", panicText(p)}
-	if _, seen := b.stacks.LoadOrStore(where, true); !seen {
-		attrs = append(attrs, "stack", string(debug.Stack()))
-	}
-	b.reporter.note("panic:"+where, slog.LevelError, "panic contained", attrs...)
+	b.logPanic(where, p, stack)
 }
 
-// panicText bounds what a panic's value may put into a log.
-func panicText(p any) string {
-	const limit = 1024
-	s := fmt.Sprint(p)
-	if len(s) > limit {
-		s = s[:limit] + "..."
+func (b *Bus) logPanic(where string, p any, stack []byte) {
+	attrs := []any{"where", where, "panic", middleware.PanicText(p)}
+	if _, seen := b.stacks.LoadOrStore(where, true); !seen {
+		attrs = append(attrs, "stack", string(stack))
 	}
-	return s
+	b.reporter.note("panic:"+where, slog.LevelError, "panic contained", attrs...)
 }

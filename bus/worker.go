@@ -2,12 +2,12 @@ package bus
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/router/middleware"
+	"github.com/eventbus-go/eventbus/schema"
 )
 
 // errGoexit is the failure of a handler that ended its goroutine.
@@ -26,7 +26,7 @@ func (c *consumer) work() {
 		err := errGoexit
 		if p := recover(); p != nil {
 			c.bus.panicked("subscription "+c.name, p)
-			err = fmt.Errorf("panic: %v", panicText(p))
+			err = errors.New("panic: " + middleware.PanicText(p))
 		}
 		if it != nil {
 			c.failed(it, err)
@@ -89,6 +89,9 @@ func (c *consumer) handle(it *item) outcome {
 	}
 	err := c.handler(c.ctx, it.event)
 	o := c.outcome(err)
+	if p := new(schema.PanicError); o == outcomeFailed && errors.As(err, &p) {
+		c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
+	}
 	switch o {
 	case outcomeFailed:
 		c.failed(it, err)
@@ -221,13 +224,11 @@ func (c *consumer) failed(it *item, err error) {
 }
 
 // panicked is told of each panic of the handler, while it is being recovered.
-func (c *consumer) panicked(p *middleware.PanicError) {
+func (c *consumer) panicked(p *middleware.PanicError) { c.notePanic(p.Value, p.Stack) }
+
+func (c *consumer) notePanic(value any, stack []byte) {
 	c.sched.mu.Lock()
 	c.counts.Panics++
 	c.sched.mu.Unlock()
-	attrs := []any{"panic", p.Error()}
-	if _, seen := c.bus.stacks.LoadOrStore("subscription "+c.name, true); !seen {
-		attrs = append(attrs, "stack", string(p.Stack))
-	}
-	c.note("panic", slog.LevelError, "handler panicked", attrs...)
+	c.bus.logPanic("subscription "+c.name, value, stack)
 }

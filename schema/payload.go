@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -50,10 +51,24 @@ func unmarshalGuarded(data []byte, p any) (err error) {
 	return json.Unmarshal(data, p)
 }
 
+// A PanicError is a panic in a user's code that was called to encode or decode a payload: MarshalJSON, UnmarshalJSON or a
+// function of a Definition. It is found by errors.As in what [Event.Validate] and [Type.Decode] return.
+type PanicError struct {
+	Value any
+	// Stack is the stack of the goroutine at the panic, at most 16 KiB of it.
+	Stack []byte
+}
+
+// Error returns the text of the value, cut short.
+func (e *PanicError) Error() string {
+	return "made a method or the definition panic: " + panicText(e.Value)
+}
+
 // catchPanic is deferred around everything that may call a user's code: MarshalJSON, Definition.Subject and the like.
 func catchPanic(err *error) {
 	if v := recover(); v != nil {
-		*err = fmt.Errorf("made a method or the definition panic: %s", panicText(v))
+		stack := make([]byte, 16<<10)
+		*err = &PanicError{Value: v, Stack: stack[:runtime.Stack(stack, false)]}
 	}
 }
 

@@ -27,7 +27,7 @@ type PanicError struct {
 }
 
 // Error returns the text of the value, at most 1 KiB of it; of a value that has no text of its own, only the type.
-func (e *PanicError) Error() string { return "panic: " + clip(panicText(e.Value)) }
+func (e *PanicError) Error() string { return "panic: " + PanicText(e.Value) }
 
 // Unwrap returns the value where it is an error, so that errors.Is and errors.As see it.
 func (e *PanicError) Unwrap() error {
@@ -83,6 +83,9 @@ func stack() []byte {
 	buf := make([]byte, maxStack)
 	return buf[:runtime.Stack(buf, false)]
 }
+
+// PanicText returns the text of a panic's value as Error shows it, for who recovers by other means than Recover.
+func PanicText(v any) string { return clip(panicText(v)) }
 
 // panicText formats what has a text that costs little, and names only the type of everything else: formatting any
 // value with %v would walk through all that it holds, and could race with whoever still changes it.
