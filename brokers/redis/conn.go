@@ -39,7 +39,9 @@ type conn struct {
 	late  chan struct{} // closed once Close's deadline has passed
 	once  sync.Once
 
-	publications sync.Pool // of *publication
+	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them the
+	// thousands of objects that are not to be allocated again.
+	free chan *publication
 }
 
 var (
@@ -89,7 +91,7 @@ func New(client *goredis.Client, opts ...Option) brokers.Conn {
 }
 
 func newConn(set settings, scheme string) *conn {
-	return &conn{set: set, scheme: scheme, late: make(chan struct{})}
+	return &conn{set: set, scheme: scheme, late: make(chan struct{}), free: make(chan *publication, freePublications)}
 }
 
 // Capabilities returns the promises of Pub/Sub, with the MaxBytes of this connection.

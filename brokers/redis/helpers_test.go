@@ -2,12 +2,46 @@ package redis_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/eventbus-go/eventbus/brokers"
 	_ "github.com/eventbus-go/eventbus/brokers/redis"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
+
+// logged is what go-redis wrote to its log, which is the program's stderr: a library of ours must not be the reason.
+var logged lines
+
+type lines struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (l *lines) Printf(_ context.Context, format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, fmt.Sprintf(format, v...))
+}
+
+func TestMain(m *testing.M) {
+	goredis.SetLogger(&logged)
+	code := m.Run()
+	for _, line := range logged.text {
+		if strings.Contains(line, "failed to dial") {
+			fmt.Println("FAIL: the client's log was written to: " + line)
+			code = 1
+			break
+		}
+	}
+	os.Exit(code)
+}
 
 // open opens a connection and closes it when the test has ended.
 func open(tb testing.TB, url string) brokers.Conn {
@@ -16,12 +50,146 @@ func open(tb testing.TB, url string) brokers.Conn {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() { closeConn(tb, c) })
+	return c
+}
+
+func closeConn(tb testing.TB, c brokers.Conn) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		tb.Errorf("Close: %v", err)
+	}
+}
+
+// A recorder is a sink that keeps what it sees, in order.
+type recorder struct {
+	ready chan struct{}
+	block chan struct{} // Deliver waits until it is closed; nil means that it does not wait
+
+	mu   sync.Mutex
+	seen []any // brokers.Delivery and brokers.Gap
+}
+
+func newRecorder() *recorder { return &recorder{ready: make(chan struct{})} }
+
+func (r *recorder) Ready() { close(r.ready) }
+
+func (r *recorder) Gap(g brokers.Gap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, g)
+}
+
+func (r *recorder) Deliver(batch []brokers.Delivery) {
+	if r.block != nil {
+		<-r.block
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range batch {
+		r.seen = append(r.seen, d)
+	}
+}
+
+func (r *recorder) deliveries() []brokers.Delivery { return only[brokers.Delivery](r) }
+func (r *recorder) gaps() []brokers.Gap            { return only[brokers.Gap](r) }
+
+func only[T any](r *recorder) []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []T
+	for _, s := range r.seen {
+		if v, ok := s.(T); ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// has reports whether body was delivered.
+func (r *recorder) has(body string) bool {
+	for _, d := range r.deliveries() {
+		if string(d.Body) == body {
+			return true
+		}
+	}
+	return false
+}
+
+// subscribe starts a subscription, waits until it is ready, and ends it when the test has ended.
+func subscribe(tb testing.TB, c brokers.Conn, r *recorder, s brokers.Subscription) (end func() error) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Subscribe(ctx, s, r) }()
+	end = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := c.Close(ctx); err != nil {
-			tb.Errorf("Close: %v", err)
+		if err := end(); err != nil {
+			tb.Errorf("Subscribe: %v", err)
 		}
 	})
-	return c
+	select {
+	case <-r.ready:
+	case err := <-done:
+		done <- err
+		tb.Fatalf("Subscribe returned before it was ready: %v", err)
+	case <-time.After(10 * time.Second):
+		tb.Fatal("the subscription is not ready after 10 s")
+	}
+	return end
+}
+
+// eventually waits until ok returns true.
+func eventually(tb testing.TB, patience time.Duration, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			tb.Fatalf("not after %v: %s", patience, what)
+		}
+	}
+}
+
+// inject publishes as a foreign client.
+func inject(tb testing.TB, server *testbroker.Redis, channel string, body any) int64 {
+	tb.Helper()
+	n, err := server.Client().Publish(tb.Context(), channel, body).Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+func message(channel, body string) brokers.Message {
+	return brokers.Message{Channel: channel, Body: []byte(body)}
+}
+
+func messages(n int, channel string) []brokers.Message {
+	out := make([]brokers.Message, n)
+	for i := range out {
+		out[i] = message(channel, fmt.Sprintf("body-%d", i))
+	}
+	return out
+}
+
+// calls is how often the server has executed a command.
+func calls(tb testing.TB, server *testbroker.Redis, command string) int {
+	tb.Helper()
+	stats, err := server.Client().Info(tb.Context(), "commandstats").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(stats) {
+		var n int
+		if _, err := fmt.Sscanf(line, "cmdstat_"+command+":calls=%d,", &n); err == nil {
+			return n
+		}
+	}
+	return 0
 }

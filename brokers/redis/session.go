@@ -78,9 +78,12 @@ func (s *session) subscribe(ctx context.Context) error {
 		}
 	}
 	if len(s.plan.globs) > 0 {
-		return s.pubsub.PSubscribe(ctx, s.plan.globs...)
+		if err := s.pubsub.PSubscribe(ctx, s.plan.globs...); err != nil {
+			return err
+		}
 	}
-	return nil
+	// The handshake left the deadline of its replies on the socket, and next sets none.
+	return s.raw.Load().SetReadDeadline(time.Time{})
 }
 
 // confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after ready.

@@ -152,7 +152,7 @@ func (s settings) client() *goredis.Options {
 		PoolSize:         s.poolSize,
 		PoolTimeout:      s.dialTimeout + s.readTimeout,
 		ReadBufferSize:   32 << 10,
-		WriteBufferSize:  128 << 10,
+		WriteBufferSize:  64 << 10,
 		// Each would cost a round trip for each connection.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
