@@ -22,14 +22,23 @@ var toOne = router.Config{Rules: []router.Rule{{Name: "bench", Match: []string{"
 // blocking is the configuration of the rows that publish as fast as they can: Emit waits for room instead of dropping,
 // so that what it is measured at is what the broker has taken. A lane holds as many events as the window of the other
 // rows, shared by two lanes, instead of the default, which is made for outages: what waits stays in the processor's
-// caches then, which is worth a fifth. Everything else is the default.
+// caches then, which is worth a fifth. A batch may take as long as it takes, since a pause of a busy machine is not
+// what is measured. Everything else is the default.
 func blocking(url string, rules router.Config) bus.Config {
 	return bus.Config{
 		URL: url, Config: rules,
 		Publish: bus.PublishConfig{LaneConfig: bus.LaneConfig{
-			WhenFull: bus.Block, BlockFor: patience, MaxEvents: window / 2,
+			WhenFull: bus.Block, BlockFor: patience, MaxEvents: window / 2, SendTimeout: patience,
 		}},
 	}
+}
+
+// patient is the default of everything but the time that a batch may take.
+var patient = bus.PublishConfig{LaneConfig: bus.LaneConfig{SendTimeout: patience}}
+
+// url is our broker, with timeouts to match.
+func (l *lab) url() string {
+	return fmt.Sprintf("%s?read_timeout=%v&write_timeout=%v", l.redis.URL(), patience, patience)
 }
 
 // A rig is a bus under measurement.

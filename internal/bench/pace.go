@@ -33,9 +33,9 @@ func mallocs() uint64 {
 	return m.Mallocs
 }
 
-// spin calls n times at an even pace, and looks at the clock in between, offering its processor to other goroutines each
-// time, as a service does between two requests. A call that comes late is followed by the next one at once, until the
-// pace is caught up with.
+// spin calls n times at an even pace, and looks at the clock in between, offering its processor to other goroutines
+// each time, as a service does between two requests. A call that comes late is followed by the next one at once, until
+// the pace is caught up with.
 //
 // It is for intervals of some 10 us. Sleeping is no alternative there: on Linux a sleep takes 60 us at least, 1.1 ms by
 // time.Sleep, and would turn an even pace into bursts, of which the first call alone pays for waking the sender.

@@ -20,8 +20,8 @@ type timerSpec struct{ interval, first syscall.Timespec }
 
 // tick calls n times at an even pace. Between two calls the goroutine is parked in the runtime's network poller, on a
 // timer of the kernel, as a goroutine of a service is that waits for the next request: it takes no processor from the
-// others, and keeps none, as a goroutine in a sleeping system call would for a while. A call that comes late is followed
-// by the next one at once.
+// others, and keeps none, as a goroutine in a sleeping system call would for a while. A call that comes late is
+// followed by the next one at once.
 func tick(n int, interval time.Duration, call func(i int) error) error {
 	fd, _, errno := syscall.Syscall(syscall.SYS_TIMERFD_CREATE, clockMonotonic, timerFlags, 0)
 	if errno != 0 {

@@ -43,7 +43,7 @@ func emitRows(ctx context.Context, l *lab) ([]row, error) {
 // pacedEmit calls Emit at an even pace and measures each call, the making of the event included. The cost of reading
 // the clock is taken off.
 func (l *lab) pacedEmit(ctx context.Context) (sample, error) {
-	r, err := openRig(ctx, bus.Config{URL: l.redis.URL()})
+	r, err := openRig(ctx, bus.Config{URL: l.url(), Publish: patient})
 	if err != nil {
 		return sample{}, err
 	}

@@ -75,7 +75,7 @@ func (s *stamps) paced(publish func(i int) error) error {
 
 // latencyOurs gives each event a user of its own, by which the handler knows it.
 func (l *lab) latencyOurs(ctx context.Context) (sample, error) {
-	b, err := bus.OpenConfig(ctx, bus.Config{URL: l.redis.URL(), Config: toOne})
+	b, err := bus.OpenConfig(ctx, bus.Config{URL: l.url(), Config: toOne, Publish: patient})
 	if err != nil {
 		return sample{}, err
 	}

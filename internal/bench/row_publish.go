@@ -50,7 +50,7 @@ func publishRows(ctx context.Context, l *lab) ([]row, error) {
 // the last of them.
 func (l *lab) sustainedEmit(rules router.Config) func(context.Context) (sample, error) {
 	return func(ctx context.Context) (sample, error) {
-		r, err := openRig(ctx, blocking(l.redis.URL(), rules))
+		r, err := openRig(ctx, blocking(l.url(), rules))
 		if err != nil {
 			return sample{}, err
 		}

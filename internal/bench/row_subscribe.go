@@ -135,7 +135,7 @@ func (l *lab) oursTyped(ctx context.Context, handled *atomic.Int64) (func() erro
 }
 
 func (l *lab) ours(ctx context.Context, s bus.Subscription) (func() error, error) {
-	b, err := bus.OpenConfig(ctx, bus.Config{URL: l.redis.URL()})
+	b, err := bus.OpenConfig(ctx, bus.Config{URL: l.url()})
 	if err != nil {
 		return nil, err
 	}

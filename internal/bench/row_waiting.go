@@ -18,7 +18,7 @@ func waitingRows(ctx context.Context, l *lab) ([]row, error) {
 	}
 	runs, err := l.inTurns(ctx,
 		side{"Publish, 64 callers", func(ctx context.Context) (sample, error) {
-			r, err := openRig(ctx, blocking(l.redis.URL(), toOne))
+			r, err := openRig(ctx, blocking(l.url(), toOne))
 			if err != nil {
 				return sample{}, err
 			}
