@@ -9,8 +9,8 @@ import (
 var attemptCases = []Case{
 	{
 		Name: "the attempt counts from 1 and grows by 1 with each redelivery",
-		Explanation: "The number of attempts decides when an event is given up on: one that stays behind retries for ever, one " +
-			"that runs ahead gives up too early.",
+		Explanation: "The number of attempts decides when an event is given up on: one that stays behind retries " +
+			"for ever, one that runs ahead gives up too early.",
 		needs: []need{attempts},
 		run:   attemptsGrow,
 	},
@@ -25,7 +25,8 @@ var attemptCases = []Case{
 func attemptsGrow(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	const rounds = 4
-	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, on(func(batch []brokers.Delivery) {
+	s := brokers.Subscription{Channels: []string{ch}, Group: w.group()}
+	sub := w.subscribe(conn, s, on(func(batch []brokers.Delivery) {
 		for i := range batch {
 			verdict := brokers.Redeliver
 			if batch[i].Attempt >= rounds {

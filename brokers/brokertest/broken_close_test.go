@@ -12,7 +12,7 @@ import (
 )
 
 // onClose puts f in Close's place.
-func onClose(f func(ctx context.Context, next closeFunc) error) func(*env) func(*wrapped) {
+func onClose(f func(ctx context.Context, next closeFunc) error) breaker {
 	return each(func(w *wrapped) { w.close = f })
 }
 
@@ -71,27 +71,30 @@ var closeBreaches = []breach{
 			cancel()
 			return next(ctx)
 		})},
-	{"hangs in Close while a handler does not settle", plain, "Close returns by its deadline although a handler never settles",
+	{"hangs in Close while a handler does not settle", plain,
+		"Close returns by its deadline although a handler never settles",
 		onClose(closesLate)},
 	{"hangs in Close while a sink blocks", plain, caseBlocked, onClose(closesLate)},
-	{"closes all connections at once", plain, "Close of one connection leaves another alone", func(e *env) func(*wrapped) {
-		var mu sync.Mutex
-		var all []brokers.Conn
-		return func(w *wrapped) {
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, w.Conn)
-			w.close = func(ctx context.Context, _ closeFunc) error {
+	{"closes all connections at once", plain,
+		"Close of one connection leaves another alone", func(e *env) func(*wrapped) {
+			var mu sync.Mutex
+			var all []brokers.Conn
+			return func(w *wrapped) {
 				mu.Lock()
 				defer mu.Unlock()
-				for _, c := range all {
-					_ = c.Close(ctx)
+				all = append(all, w.Conn)
+				w.close = func(ctx context.Context, _ closeFunc) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, c := range all {
+						_ = c.Close(ctx)
+					}
+					return nil
 				}
-				return nil
 			}
-		}
-	}},
-	{"says that it took what came during Close", plain, "Publish, Subscribe and Close at the same time", onPublish(takesAfterClose)},
+		}},
+	{"says that it took what came during Close", plain,
+		"Publish, Subscribe and Close at the same time", onPublish(takesAfterClose)},
 	{"leaks a goroutine", plain, caseLeak, func(e *env) func(*wrapped) {
 		end := make(chan struct{})
 		e.t.Cleanup(func() { close(end) })

@@ -23,7 +23,7 @@ type gapTap struct {
 
 func (t *gapTap) Gap(g brokers.Gap) { t.change(g, t.Sink.Gap) }
 
-func onGap(change func(g brokers.Gap, next func(brokers.Gap))) func(*env) func(*wrapped) {
+func onGap(change func(g brokers.Gap, next func(brokers.Gap))) breaker {
 	return onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 		return next(ctx, s, &gapTap{sink, change})
 	})
@@ -32,7 +32,7 @@ func onGap(change func(g brokers.Gap, next func(brokers.Gap))) func(*env) func(*
 func swallow(brokers.Gap, func(brokers.Gap)) {}
 
 // deadAfter delivers nothing once the fault has happened.
-func deadAfter(fault func(h *Harness) *func() error) func(*env) func(*wrapped) {
+func deadAfter(fault func(h *Harness) *func() error) breaker {
 	return func(e *env) func(*wrapped) {
 		var dead atomic.Bool
 		f := fault(e.h)
@@ -51,7 +51,7 @@ func deadAfter(fault func(h *Harness) *func() error) func(*env) func(*wrapped) {
 }
 
 // whileFrozen puts f in Publish's place while the broker is frozen.
-func whileFrozen(f func(ctx context.Context, msgs []brokers.Message) error) func(*env) func(*wrapped) {
+func whileFrozen(f func(ctx context.Context, msgs []brokers.Message) error) breaker {
 	return func(e *env) func(*wrapped) {
 		frozen := frozenFlag(e)
 		return onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
@@ -73,10 +73,11 @@ func frozenFlag(e *env) *atomic.Bool {
 
 var faultBreaches = []breach{
 	{"swallows the gap of an overflow", modest, caseOverflow, onGap(swallow)},
-	{"counts too few in the gap of an overflow", modest, caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
-		g.Missed /= 2
-		next(g)
-	})},
+	{"counts too few in the gap of an overflow", modest,
+		caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
+			g.Missed /= 2
+			next(g)
+		})},
 	{"gives a gap a reason that nobody knows", modest, caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
 		g.Reason = "because"
 		next(g)
@@ -86,17 +87,22 @@ var faultBreaches = []breach{
 		next(g)
 	})},
 	{"swallows the gap of a lost connection", modest, caseCut, onGap(swallow)},
-	{"does not resubscribe after a lost connection", modest, caseCut, deadAfter(func(h *Harness) *func() error { return &h.Cut })},
+	{"does not resubscribe after a lost connection", modest,
+		caseCut, deadAfter(func(h *Harness) *func() error { return &h.Cut })},
 	{"swallows the gap of a dead broker", modest, caseKilled, onGap(swallow)},
-	{"does not resubscribe after the broker's death", modest, caseKilled, deadAfter(func(h *Harness) *func() error { return &h.Kill })},
-	{"loses messages to a lost connection although it is durable", rich, "a durable subscription loses nothing to a lost connection",
+	{"does not resubscribe after the broker's death", modest,
+		caseKilled, deadAfter(func(h *Harness) *func() error { return &h.Kill })},
+	{"loses messages to a lost connection although it is durable", rich,
+		"a durable subscription loses nothing to a lost connection",
 		deadAfter(func(h *Harness) *func() error { return &h.Cut })},
-	{"holds Publish while the broker is frozen", modest, "Publish returns with its context although the broker is frozen",
+	{"holds Publish while the broker is frozen", modest,
+		"Publish returns with its context although the broker is frozen",
 		whileFrozen(func(ctx context.Context, msgs []brokers.Message) error {
 			<-time.After(200*time.Millisecond + promptly + 200*time.Millisecond)
 			return brokers.FailAll(len(msgs), brokers.Unknown, ctx.Err())
 		})},
-	{"says that a frozen broker took a message", modest, "Publish returns with its context although the broker is frozen",
+	{"says that a frozen broker took a message", modest,
+		"Publish returns with its context although the broker is frozen",
 		whileFrozen(func(context.Context, []brokers.Message) error { return nil })},
 	{"holds Close while the broker is frozen", rich, "Close returns by its deadline although the broker is frozen",
 		func(e *env) func(*wrapped) {
@@ -110,7 +116,8 @@ var faultBreaches = []breach{
 				}
 			}
 		}},
-	{"delivers nothing after the thaw", modest, caseThawed, deadAfter(func(h *Harness) *func() error { return &h.Thaw })},
+	{"delivers nothing after the thaw", modest,
+		caseThawed, deadAfter(func(h *Harness) *func() error { return &h.Thaw })},
 	{"confirms what it forgets while the broker is frozen", modest, caseThawed,
 		whileFrozen(func(context.Context, []brokers.Message) error { return nil })},
 }

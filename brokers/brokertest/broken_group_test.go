@@ -12,7 +12,7 @@ import (
 )
 
 // settling changes what is settled.
-func settling(change func(s *brokers.Settlement)) func(*env) func(*wrapped) {
+func settling(change func(s *brokers.Settlement)) breaker {
 	return each(func(w *wrapped) {
 		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
 			for i := range list {
@@ -24,7 +24,7 @@ func settling(change func(s *brokers.Settlement)) func(*env) func(*wrapped) {
 }
 
 // ignoring leaves what has the verdict unsettled.
-func ignoring(v brokers.Verdict) func(*env) func(*wrapped) {
+func ignoring(v brokers.Verdict) breaker {
 	return each(func(w *wrapped) {
 		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
 			return slices.DeleteFunc(list, func(s brokers.Settlement) bool { return s.Verdict == v })
@@ -77,19 +77,20 @@ var groupBreaches = []breach{
 			})
 		}
 	}},
-	{"stops a group when a member leaves", plain, "the members that stay get what comes after one has left", func(*env) func(*wrapped) {
-		var left atomic.Bool
-		return func(w *wrapped) {
-			w.subscribe = func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
-				defer left.Store(true)
-				return next(ctx, s, &tap{Sink: sink, deliver: func(batch []brokers.Delivery, deliver deliverFunc) {
-					if !left.Load() {
-						deliver(batch)
-					}
-				}})
+	{"stops a group when a member leaves", plain,
+		"the members that stay get what comes after one has left", func(*env) func(*wrapped) {
+			var left atomic.Bool
+			return func(w *wrapped) {
+				w.subscribe = func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
+					defer left.Store(true)
+					return next(ctx, s, &tap{Sink: sink, deliver: func(batch []brokers.Delivery, deliver deliverFunc) {
+						if !left.Load() {
+							deliver(batch)
+						}
+					}})
+				}
 			}
-		}
-	}},
+		}},
 	{"settles for another group", plain, caseOwnGroup, func(*env) func(*wrapped) {
 		var owners sync.Map // token to settler
 		return func(w *wrapped) {
@@ -170,7 +171,8 @@ var groupBreaches = []breach{
 			next(batch)
 		}
 	})},
-	{"promises durability and forgets its groups", plain, "what is published while no member of a known group runs is delivered later",
+	{"promises durability and forgets its groups", plain,
+		"what is published while no member of a known group runs is delivered later",
 		func(e *env) func(*wrapped) {
 			forget, promise := ownGroups(e), promising(func(c *brokers.Capabilities) { c.Durable = true })(e)
 			return func(w *wrapped) {
@@ -178,21 +180,22 @@ var groupBreaches = []breach{
 				promise(w)
 			}
 		}},
-	{"forgets what it confirmed when it dies", rich, "what the broker has confirmed survives its death", func(e *env) func(*wrapped) {
-		var lost atomic.Bool
-		kill := e.h.Kill
-		e.h.Kill = func() error {
-			lost.Store(true)
-			return kill()
-		}
-		return onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
-			if lost.Load() {
-				ackAll(batch...)
-				return nil
+	{"forgets what it confirmed when it dies", rich,
+		"what the broker has confirmed survives its death", func(e *env) func(*wrapped) {
+			var lost atomic.Bool
+			kill := e.h.Kill
+			e.h.Kill = func() error {
+				lost.Store(true)
+				return kill()
 			}
-			return batch
-		})(e)
-	}},
+			return onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+				if lost.Load() {
+					ackAll(batch...)
+					return nil
+				}
+				return batch
+			})(e)
+		}},
 }
 
 func onMessageFunc(change func(m *brokers.Message)) func([]brokers.Delivery, deliverFunc) {

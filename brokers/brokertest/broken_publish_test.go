@@ -14,7 +14,7 @@ import (
 )
 
 // onDelivery changes each batch on its way.
-func onDelivery(change func(batch []brokers.Delivery) []brokers.Delivery) func(*env) func(*wrapped) {
+func onDelivery(change func(batch []brokers.Delivery) []brokers.Delivery) breaker {
 	return each(func(w *wrapped) {
 		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
 			if batch = change(slices.Clone(batch)); len(batch) > 0 {
@@ -25,7 +25,7 @@ func onDelivery(change func(batch []brokers.Delivery) []brokers.Delivery) func(*
 }
 
 // onMessage changes each message on its way.
-func onMessage(change func(m *brokers.Message)) func(*env) func(*wrapped) {
+func onMessage(change func(m *brokers.Message)) breaker {
 	return onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
 		for i := range batch {
 			change(&batch[i].Message)
@@ -35,12 +35,12 @@ func onMessage(change func(m *brokers.Message)) func(*env) func(*wrapped) {
 }
 
 // onPublish puts f in Publish's place.
-func onPublish(f func(ctx context.Context, msgs []brokers.Message, next publishFunc) error) func(*env) func(*wrapped) {
+func onPublish(f func(ctx context.Context, msgs []brokers.Message, next publishFunc) error) breaker {
 	return each(func(w *wrapped) { w.publish = f })
 }
 
 // everyHundredth calls f for each hundredth delivery, and returns the batch with what f puts in its place.
-func everyHundredth(f func(d brokers.Delivery) []brokers.Delivery) func(*env) func(*wrapped) {
+func everyHundredth(f func(d brokers.Delivery) []brokers.Delivery) breaker {
 	return func(*env) func(*wrapped) {
 		var n atomic.Int64
 		return onDelivery(func(batch []brokers.Delivery) (out []brokers.Delivery) {
@@ -70,16 +70,18 @@ var publishBreaches = []breach{
 		ackAll(d)
 		return nil
 	})},
-	{"delivers every hundredth message twice", plain, caseThousands, everyHundredth(func(d brokers.Delivery) []brokers.Delivery {
-		again := d
-		again.Settler = nil
-		return []brokers.Delivery{d, again}
-	})},
+	{"delivers every hundredth message twice", plain,
+		caseThousands, everyHundredth(func(d brokers.Delivery) []brokers.Delivery {
+			again := d
+			again.Settler = nil
+			return []brokers.Delivery{d, again}
+		})},
 	{"swaps neighbours", plain, caseKeyOrder, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
 		slices.Reverse(batch)
 		return batch
 	})},
-	{"promises order per channel and keeps it per key", plain, "messages of one channel arrive in the order in which they were published",
+	{"promises order per channel and keeps it per key", plain,
+		"messages of one channel arrive in the order in which they were published",
 		each(func(w *wrapped) {
 			w.caps = func(c brokers.Capabilities) brokers.Capabilities {
 				c.Order = brokers.OrderChannel
@@ -95,7 +97,8 @@ var publishBreaches = []breach{
 	{"replaces what is not UTF-8", plain, caseBodies, onMessage(func(m *brokers.Message) {
 		m.Body = bytes.ToValidUTF8(m.Body, []byte("\uFFFD"))
 	})},
-	{"cuts large bodies", plain, caseBodies, onMessage(func(m *brokers.Message) { m.Body = m.Body[:min(len(m.Body), 512<<10)] })},
+	{"cuts large bodies", plain,
+		caseBodies, onMessage(func(m *brokers.Message) { m.Body = m.Body[:min(len(m.Body), 512<<10)] })},
 	{"calls good bodies malformed", plain, caseBodies, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
 		batch[0].Malformed = brokers.ReasonForeign
 		return batch
@@ -128,9 +131,11 @@ var publishBreaches = []breach{
 			}
 			return next(ctx, msgs)
 		})},
-	{"keeps references to the caller's bodies", plain, "the memory of a batch is the caller's again after Publish returned nil",
+	{"keeps references to the caller's bodies", plain,
+		"the memory of a batch is the caller's again after Publish returned nil",
 		keepsReferences(func(m brokers.Message) brokers.Message { return m })},
-	{"keeps references to the caller's headers", plain, "the memory of a batch is the caller's again after Publish returned nil",
+	{"keeps references to the caller's headers", plain,
+		"the memory of a batch is the caller's again after Publish returned nil",
 		keepsReferences(func(m brokers.Message) brokers.Message {
 			m.Body = bytes.Clone(m.Body)
 			return m
@@ -199,7 +204,7 @@ var publishBreaches = []breach{
 }
 
 // keepsReferences publishes what is left in the caller's memory when the caller has gone on.
-func keepsReferences(keep func(brokers.Message) brokers.Message) func(*env) func(*wrapped) {
+func keepsReferences(keep func(brokers.Message) brokers.Message) breaker {
 	return func(e *env) func(*wrapped) {
 		var later func()
 		e.betweenSteps = func() {

@@ -13,12 +13,14 @@ import (
 )
 
 // onSubscribe puts f in Subscribe's place.
-func onSubscribe(f func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error) func(*env) func(*wrapped) {
+func onSubscribe(
+	f func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error,
+) breaker {
 	return each(func(w *wrapped) { w.subscribe = f })
 }
 
 // asking changes what Subscribe is asked for.
-func asking(change func(s *brokers.Subscription)) func(*env) func(*wrapped) {
+func asking(change func(s *brokers.Subscription)) breaker {
 	return onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 		s.Channels = slices.Clone(s.Channels)
 		change(&s)
@@ -27,7 +29,7 @@ func asking(change func(s *brokers.Subscription)) func(*env) func(*wrapped) {
 }
 
 // promising changes what is promised.
-func promising(change func(c *brokers.Capabilities)) func(*env) func(*wrapped) {
+func promising(change func(c *brokers.Capabilities)) breaker {
 	return each(func(w *wrapped) {
 		w.caps = func(c brokers.Capabilities) brokers.Capabilities {
 			change(&c)
@@ -69,22 +71,25 @@ var subscribeBreaches = []breach{
 	})},
 	{"delivers other channels", plain, "a subscription gets the messages of its channels and no others",
 		asking(func(s *brokers.Subscription) { s.Channels = append(s.Channels, s.Channels[0]+".>") })},
-	{"shares messages among subscriptions without a group", plain, "each subscription without a group gets every message",
+	{"shares messages among subscriptions without a group", plain,
+		"each subscription without a group gets every message",
 		asking(func(s *brokers.Subscription) { s.Group = "everybody" })},
-	{"lets one sink block all", plain, "a sink that blocks does not slow another subscription", func(*env) func(*wrapped) {
-		var mu sync.Mutex
-		return func(w *wrapped) {
-			w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
-				mu.Lock()
-				defer mu.Unlock()
-				next(batch)
+	{"lets one sink block all", plain,
+		"a sink that blocks does not slow another subscription", func(*env) func(*wrapped) {
+			var mu sync.Mutex
+			return func(w *wrapped) {
+				w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+					mu.Lock()
+					defer mu.Unlock()
+					next(batch)
+				}
 			}
-		}
-	}},
-	{"reuses the memory of bodies", plain, "the sink's batch may be overwritten, its contents not", func(*env) func(*wrapped) {
-		memory := make([]byte, 4096)
-		return onMessage(func(m *brokers.Message) { m.Body = memory[:copy(memory, m.Body)] })(nil)
-	}},
+		}},
+	{"reuses the memory of bodies", plain,
+		"the sink's batch may be overwritten, its contents not", func(*env) func(*wrapped) {
+			memory := make([]byte, 4096)
+			return onMessage(func(m *brokers.Message) { m.Body = memory[:copy(memory, m.Body)] })(nil)
+		}},
 	{"returns its context's error from Subscribe", plain, caseEnds,
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			return errors.Join(next(ctx, s, sink), ctx.Err())
@@ -116,31 +121,36 @@ var subscribeBreaches = []breach{
 		asking(func(s *brokers.Subscription) { s.Channels[0] = strings.ReplaceAll(s.Channels[0], ".*", ".>") })},
 	{"takes a > for one token", plain, caseTokens,
 		asking(func(s *brokers.Subscription) { s.Channels[0] = strings.ReplaceAll(s.Channels[0], ".>", ".*") })},
-	{"delivers one copy for each pattern that matches", plain, "a message that several patterns of a subscription match arrives once",
+	{"delivers one copy for each pattern that matches", plain,
+		"a message that several patterns of a subscription match arrives once",
 		onSubscribe(copyPerPattern)},
-	{"delivers foreign channels", plain, "channels that foreign clients name do not leak through a pattern", func(e *env) func(*wrapped) {
-		inject := e.h.Inject
-		e.h.Inject = func(channel string, body []byte) error {
-			return inject(channel[:strings.Index(channel, ".")]+".c1.leak", body)
-		}
-		return asking(func(s *brokers.Subscription) {
-			s.Channels = append(s.Channels, s.Channels[0][:strings.Index(s.Channels[0], ".")]+".c1.leak")
-		})(e)
-	}},
+	{"delivers foreign channels", plain,
+		"channels that foreign clients name do not leak through a pattern", func(e *env) func(*wrapped) {
+			inject := e.h.Inject
+			e.h.Inject = func(channel string, body []byte) error {
+				return inject(channel[:strings.Index(channel, ".")]+".c1.leak", body)
+			}
+			return asking(func(s *brokers.Subscription) {
+				s.Channels = append(s.Channels, s.Channels[0][:strings.Index(s.Channels[0], ".")]+".c1.leak")
+			})(e)
+		}},
 	{"does not look at MaxBytes", plain, caseTooLarge, asking(func(s *brokers.Subscription) { s.MaxBytes = 0 })},
-	{"takes a body of exactly the limit for too large", plain, caseTooLarge, asking(func(s *brokers.Subscription) { s.MaxBytes-- })},
-	{"does not say how large a body was", plain, caseTooLarge, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
-		for i := range batch {
-			batch[i].Size = 0
-		}
-		return batch
-	})},
+	{"takes a body of exactly the limit for too large", plain,
+		caseTooLarge, asking(func(s *brokers.Subscription) { s.MaxBytes-- })},
+	{"does not say how large a body was", plain,
+		caseTooLarge, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+			for i := range batch {
+				batch[i].Size = 0
+			}
+			return batch
+		})},
 	{"drops what is too large", plain, caseTooLarge, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
 		return slices.DeleteFunc(batch, func(d brokers.Delivery) bool { return d.Malformed != "" })
 	})},
 	{"takes what is over its own limit", rich, "a body over the broker's limit is rejected, and its neighbours are not",
 		promising(func(c *brokers.Capabilities) { c.MaxBytes = 1 << 20 })},
-	{"rejects the neighbours of a body that is too large", rich, "a body over the broker's limit is rejected, and its neighbours are not",
+	{"rejects the neighbours of a body that is too large", rich,
+		"a body over the broker's limit is rejected, and its neighbours are not",
 		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
 			err := next(ctx, msgs)
 			if errors.Is(err, errTooLarge) {
@@ -163,19 +173,23 @@ var subscribeBreaches = []breach{
 				}
 			}})
 		})},
-	{"drops foreign entries in silence", plain, caseForeign, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
-		return slices.DeleteFunc(batch, func(d brokers.Delivery) bool { return d.Body[0] != '{' })
-	})},
+	{"drops foreign entries in silence", plain,
+		caseForeign, onDelivery(func(batch []brokers.Delivery) []brokers.Delivery {
+			return slices.DeleteFunc(batch, func(d brokers.Delivery) bool { return d.Body[0] != '{' })
+		})},
 	{"repairs foreign entries", plain, caseForeign, onMessage(func(m *brokers.Message) { m.Body = []byte("{}") })},
 	{"changes its promises", plain, "the promises stay as they are", func(*env) func(*wrapped) {
 		var calls atomic.Int64
 		return promising(func(c *brokers.Capabilities) { c.Replay = calls.Add(1) > 2 })(nil)
 	}},
-	{"promises to replay and keeps nothing", plain, "a new group begins with the first retained message unless it asks to start now",
+	{"promises to replay and keeps nothing", plain,
+		"a new group begins with the first retained message unless it asks to start now",
 		promising(func(c *brokers.Capabilities) { c.Replay = true })},
-	{"replays to those who start now", rich, "a new group begins with the first retained message unless it asks to start now",
+	{"replays to those who start now", rich,
+		"a new group begins with the first retained message unless it asks to start now",
 		asking(func(s *brokers.Subscription) { s.Start = brokers.StartFirst })},
-	{"promises to drop repetitions and does not", plain, "the second publish of one id on one channel is dropped, on another channel it is not",
+	{"promises to drop repetitions and does not", plain,
+		"the second publish of one id on one channel is dropped, on another channel it is not",
 		promising(func(c *brokers.Capabilities) { c.Dedup = true })},
 	{"takes a group for none", modest, "a group is refused where groups are not promised",
 		asking(func(s *brokers.Subscription) { s.Group = "" })},

@@ -14,8 +14,11 @@ type breach struct {
 	on     kind
 	caught string
 	// broken is called once for each run, and what it returns for each connection.
-	broken func(e *env) func(w *wrapped)
+	broken breaker
 }
+
+// A breaker makes connections break a promise.
+type breaker = func(e *env) func(w *wrapped)
 
 // An env is what a breach may change besides connections.
 type env struct {
@@ -26,7 +29,7 @@ type env struct {
 }
 
 // each is for breaches without state of their own.
-func each(f func(w *wrapped)) func(*env) func(*wrapped) {
+func each(f func(w *wrapped)) breaker {
 	return func(*env) func(*wrapped) { return f }
 }
 

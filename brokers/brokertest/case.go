@@ -30,7 +30,8 @@ type need struct {
 
 func promise(field string, made func(brokers.Capabilities) bool) need {
 	field, level, _ := strings.Cut(field, " ")
-	return need{field: field, text: strings.TrimSpace(field + " " + level), met: func(c brokers.Capabilities, _ Harness) bool { return made(c) }}
+	met := func(c brokers.Capabilities, _ Harness) bool { return made(c) }
+	return need{field: field, text: strings.TrimSpace(field + " " + level), met: met}
 }
 
 // without selects a case for connections that do not make the promise: they have to say so.

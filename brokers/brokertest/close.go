@@ -22,8 +22,8 @@ var closeCases = []Case{
 	},
 	{
 		Name: "Close is prompt where nothing is left to settle, and Subscribe returns nil",
-		Explanation: "A deployment waits for it. A reader of kafka-go that is idle holds Close for ten seconds unless it is told " +
-			"otherwise.",
+		Explanation: "A deployment waits for it. A reader of kafka-go that is idle holds Close for ten seconds " +
+			"unless it is told otherwise.",
 		run: closeIsPrompt,
 	},
 	{
@@ -48,8 +48,8 @@ var closeCases = []Case{
 	},
 	{
 		Name: "Publish, Subscribe and Close at the same time",
-		Explanation: "A Conn is safe for concurrent use, and shutdown comes when it comes: no panic, no race, no call that hangs, " +
-			"and no message that is said to be taken after all.",
+		Explanation: "A Conn is safe for concurrent use, and shutdown comes when it comes: no panic, no race, no " +
+			"call that hangs, and no message that is said to be taken after all.",
 		run: closeInTheMiddle,
 	},
 	{

@@ -10,8 +10,8 @@ import (
 var frozenCases = []Case{
 	{
 		Name: "Publish returns with its context although the broker is frozen",
-		Explanation: "The rule above all: a frozen broker never slows the operation that publishes. Several clients hold a call " +
-			"for seconds, whatever its context says.",
+		Explanation: "The rule above all: a frozen broker never slows the operation that publishes. Several " +
+			"clients hold a call for seconds, whatever its context says.",
 		needs: []need{canFreeze},
 		run:   frozenPublish,
 	},

@@ -12,21 +12,21 @@ import (
 var gapCases = []Case{
 	{
 		Name: "a sink that blocks misses nothing silently",
-		Explanation: "Published = delivered + missed: a driver waits, stops fetching, or drops and reports a gap with the count. " +
-			"What is lost without a word is found by nobody.",
+		Explanation: "Published = delivered + missed: a driver waits, stops fetching, or drops and reports a gap " +
+			"with the count. What is lost without a word is found by nobody.",
 		run: overflowIsReported,
 	},
 	{
 		Name: "a lost connection is re-established, and what was missed meanwhile is a gap",
-		Explanation: "An at-most-once broker forgets what it publishes while we are away. The subscription goes on by itself, " +
-			"and says that it was away, whether or not anything is known to be lost.",
+		Explanation: "An at-most-once broker forgets what it publishes while we are away. The subscription goes on " +
+			"by itself, and says that it was away, whether or not anything is known to be lost.",
 		needs: []need{without(durable), canCut},
 		run:   func(w *world) { w.interrupted(w.h.Cut, nil) },
 	},
 	{
 		Name: "a broker that dies and comes back is a gap, and no outcome is wrong",
-		Explanation: "As for a lost connection; and a message that was published to a dead broker is marked, since nobody will " +
-			"deliver it.",
+		Explanation: "As for a lost connection; and a message that was published to a dead broker is marked, since " +
+			"nobody will deliver it.",
 		needs: []need{without(durable), canKill},
 		run:   func(w *world) { w.interrupted(w.h.Kill, w.h.Restart) },
 	},
@@ -85,7 +85,8 @@ func account(sub *subscriber, taken []brokers.Message) {
 	sub.w.Helper()
 	sub.w.poll([]*subscriber{sub}, func() (string, bool) {
 		lost, gone := len(missing(sub.arrivals(), taken)), missed(sub.gapList())
-		what := fmt.Sprintf("%d messages were taken, %d of them did not arrive, and gaps have missed %d", len(taken), lost, gone)
+		what := fmt.Sprintf("%d messages were taken, %d of them did not arrive, and gaps have missed %d",
+			len(taken), lost, gone)
 		return what, gone < 0 || gone >= int64(lost)
 	})
 }
@@ -132,7 +133,9 @@ func (w *world) publishThrough(conn brokers.Conn, ch string) (taken []brokers.Me
 	for range 5 {
 		batch := w.messages(10, ch)
 		ctx, cancel := context.WithTimeout(w.ctx, 2*brief)
-		err := w.do("Publish returns on a disturbed broker", 2*brief+promptly, func() error { return conn.Publish(ctx, batch) })
+		err := w.do("Publish returns on a disturbed broker", 2*brief+promptly, func() error {
+			return conn.Publish(ctx, batch)
+		})
 		cancel()
 		for i, o := range w.outcomes(len(batch), err) {
 			if o == brokers.Confirmed {

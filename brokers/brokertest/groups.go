@@ -11,8 +11,8 @@ import (
 var groupCases = []Case{
 	{
 		Name: "members of a group share the messages",
-		Explanation: "Three instances of a service are one subscriber: each message goes to one of them, so that one e-mail " +
-			"is sent and not three.",
+		Explanation: "Three instances of a service are one subscriber: each message goes to one of them, so that " +
+			"one e-mail is sent and not three.",
 		needs: []need{groups},
 		run:   membersShare,
 	},
@@ -30,15 +30,16 @@ var groupCases = []Case{
 		run:   oneMemberPerKey,
 	},
 	{
-		Name:        "the members that stay get what comes after one has left",
-		Explanation: "A rolling restart of a service must not stop its group, nor lose what was not fetched by the one that left.",
-		needs:       []need{groups},
-		run:         membersLeave,
+		Name: "the members that stay get what comes after one has left",
+		Explanation: "A rolling restart of a service must not stop its group, nor lose what was not fetched by the " +
+			"one that left.",
+		needs: []need{groups},
+		run:   membersLeave,
 	},
 	{
 		Name: "settling for one group settles nothing for another",
-		Explanation: "The settler of one group that is given another's token must not take a message away from it, or an event " +
-			"that was never handled is gone.",
+		Explanation: "The settler of one group that is given another's token must not take a message away from it, " +
+			"or an event that was never handled is gone.",
 		needs: []need{groups, redelivers},
 		run:   settlingIsForOneGroup,
 	},
@@ -95,7 +96,8 @@ func oneMemberPerKey(w *world) {
 	work := make(chan []brokers.Delivery, len(msgs))
 	var members []*subscriber
 	for i := range 3 {
-		members = append(members, w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}, Group: group, Prefetch: 8},
+		s := brokers.Subscription{Channels: []string{ch}, Group: group, Prefetch: 8}
+		members = append(members, w.subscribe(w.open(), s,
 			on(func(batch []brokers.Delivery) {
 				order.arrived(i, batch)
 				work <- slices.Clone(batch)

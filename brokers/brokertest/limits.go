@@ -8,15 +8,16 @@ import (
 
 var limitCases = []Case{
 	{
-		Name:        "a body over the broker's limit is rejected, and its neighbours are not",
-		Explanation: "A body that the broker will never take must not be sent again and again, nor take its whole batch with it.",
-		needs:       []need{maxBytes},
-		run:         overTheBrokersLimit,
+		Name: "a body over the broker's limit is rejected, and its neighbours are not",
+		Explanation: "A body that the broker will never take must not be sent again and again, nor take its whole " +
+			"batch with it.",
+		needs: []need{maxBytes},
+		run:   overTheBrokersLimit,
 	},
 	{
 		Name: "a body over the subscription's limit is cut and marked",
-		Explanation: "A body of 100 MB must not be handled like any other: it is delivered as malformed, with its first bytes " +
-			"and its size, and the next one arrives. A body of exactly the limit is whole.",
+		Explanation: "A body of 100 MB must not be handled like any other: it is delivered as malformed, with its " +
+			"first bytes and its size, and the next one arrives. A body of exactly the limit is whole.",
 		run: overTheSubscriptionsLimit,
 	},
 }

@@ -11,15 +11,15 @@ import (
 var malformedCases = []Case{
 	{
 		Name: "no entry ends the subscription, whatever is in it",
-		Explanation: "One foreign entry that stops a service, or that it reads again and again, is an outage that anybody with a " +
-			"command line can cause.",
+		Explanation: "One foreign entry that stops a service, or that it reads again and again, is an outage that " +
+			"anybody with a command line can cause.",
 		needs: []need{canInject},
 		run:   badEntriesAreSurvived,
 	},
 	{
 		Name: "a foreign entry is delivered, marked or as it came",
-		Explanation: "It is the bus that counts it, hands it to a hook and settles it. An entry that a driver drops in silence " +
-			"is missed by nobody until somebody looks for it.",
+		Explanation: "It is the bus that counts it, hands it to a hook and settles it. An entry that a driver " +
+			"drops in silence is missed by nobody until somebody looks for it.",
 		needs: []need{canInject},
 		run:   foreignEntriesAreDelivered,
 	},

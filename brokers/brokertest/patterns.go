@@ -7,22 +7,22 @@ import (
 var patternCases = []Case{
 	{
 		Name: "a pattern matches whole tokens",
-		Explanation: "* is one token and > one or more, on every broker. Redis's own * also matches a dot, so that a.* gets " +
-			"a.b.c; a driver re-checks what its broker matched.",
+		Explanation: "* is one token and > one or more, on every broker. Redis's own * also matches a dot, so that " +
+			"a.* gets a.b.c; a driver re-checks what its broker matched.",
 		needs: []need{patterns},
 		run:   wholeTokens,
 	},
 	{
 		Name: "a message that several patterns of a subscription match arrives once",
-		Explanation: "Published = delivered. Redis sends one copy for each subscribed channel and pattern that matches; the " +
-			"driver keeps one.",
+		Explanation: "Published = delivered. Redis sends one copy for each subscribed channel and pattern that " +
+			"matches; the driver keeps one.",
 		needs: []need{patterns},
 		run:   overlappingPatterns,
 	},
 	{
 		Name: "channels that foreign clients name do not leak through a pattern",
-		Explanation: "Brokers' own wildcards know [, ? and more, and foreign channels contain what they like. What our grammar " +
-			"does not match is not delivered.",
+		Explanation: "Brokers' own wildcards know [, ? and more, and foreign channels contain what they like. What " +
+			"our grammar does not match is not delivered.",
 		needs: []need{patterns, canInject},
 		run:   foreignChannels,
 	},

@@ -21,8 +21,8 @@ var publishCases = []Case{
 	},
 	{
 		Name: "each field arrives as it was published, or not at all",
-		Explanation: "The bus reads what lies beside the body before it looks inside. A field that the broker does not carry " +
-			"is empty, so that the bus reads the body; a wrong value would be believed.",
+		Explanation: "The bus reads what lies beside the body before it looks inside. A field that the broker does " +
+			"not carry is empty, so that the bus reads the body; a wrong value would be believed.",
 		run: fieldsArrive,
 	},
 	{
@@ -47,14 +47,14 @@ var publishCases = []Case{
 	},
 	{
 		Name: "thousands of messages arrive once each",
-		Explanation: "Published = delivered: on a healthy broker with a sink that keeps up, nothing is lost and nothing comes " +
-			"twice, over many batches of many sizes.",
+		Explanation: "Published = delivered: on a healthy broker with a sink that keeps up, nothing is lost and " +
+			"nothing comes twice, over many batches of many sizes.",
 		run: thousandsArriveOnce,
 	},
 	{
 		Name: "the memory of a batch is the caller's again after Publish returned nil",
-		Explanation: "The bus encodes the next batch into the same memory. A driver that keeps a reference delivers the next " +
-			"batch's bytes under the last one's name.",
+		Explanation: "The bus encodes the next batch into the same memory. A driver that keeps a reference " +
+			"delivers the next batch's bytes under the last one's name.",
 		run: callersMemoryIsFree,
 	},
 	{
@@ -111,7 +111,9 @@ func fieldsArrive(w *world) {
 	full := w.message(ch, "user:123")
 	full.Priority = 3
 	full.Time = time.Date(2026, 5, 6, 7, 8, 9, 123_000_000, time.UTC)
-	full.Headers = []brokers.Header{{Key: "traceparent", Value: "00-abc-def-01"}, {Key: "x", Value: ""}, {Key: "x", Value: "2"}}
+	full.Headers = []brokers.Header{
+		{Key: "traceparent", Value: "00-abc-def-01"}, {Key: "x", Value: ""}, {Key: "x", Value: "2"},
+	}
 	bare := brokers.Message{Channel: ch, Body: []byte("bare")}
 	w.publish(conn, full, bare)
 	for _, a := range sub.waitFor("both messages arrive", full, bare) {
@@ -270,7 +272,9 @@ func endedContext(w *world) {
 	cancel()
 	batch := w.messages(10, ch)
 	began := time.Now()
-	err := w.do("Publish returns although its context had ended", w.h.Patience, func() error { return conn.Publish(ctx, batch) })
+	err := w.do("Publish returns although its context had ended", w.h.Patience, func() error {
+		return conn.Publish(ctx, batch)
+	})
 	if took := time.Since(began); took > promptly {
 		w.Errorf("Publish with an ended context took %v; the contract says 100 ms", took)
 	}

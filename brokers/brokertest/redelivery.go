@@ -7,9 +7,10 @@ import (
 )
 
 // redelivers selects brokers that can deliver a message a second time.
-var redelivers = need{text: "only where Groups, Durable or Delay is promised", met: func(c brokers.Capabilities, _ Harness) bool {
-	return c.Groups || c.Durable || c.Delay
-}}
+var redelivers = need{
+	text: "only where Groups, Durable or Delay is promised",
+	met:  func(c brokers.Capabilities, _ Harness) bool { return c.Groups || c.Durable || c.Delay },
+}
 
 var redeliveryCases = []Case{
 	{
@@ -34,8 +35,8 @@ var redeliveryCases = []Case{
 	},
 	{
 		Name: "a message that waits for its redelivery holds up no other",
-		Explanation: "One poison event must not stop its subscription: others arrive while it waits, also with a Prefetch of " +
-			"one.",
+		Explanation: "One poison event must not stop its subscription: others arrive while it waits, also with a " +
+			"Prefetch of one.",
 		needs: []need{redelivers, delay},
 		run:   poisonHoldsUpNothing,
 	},
@@ -45,7 +46,8 @@ func redeliveryComes(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	msgs := w.messages(20, ch)
 	failed := make(map[string]bool)
-	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, on(func(batch []brokers.Delivery) {
+	s := brokers.Subscription{Channels: []string{ch}, Group: w.group()}
+	sub := w.subscribe(conn, s, on(func(batch []brokers.Delivery) {
 		for i := range batch {
 			verdict := brokers.Ack
 			if id := identity(batch[i].Message); !failed[id] {

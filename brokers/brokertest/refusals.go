@@ -14,8 +14,8 @@ var refusalCases = []Case{
 	},
 	{
 		Name: "a group is refused where groups are not promised",
-		Explanation: "Members that each get every message would do everything as often as there are members. The error is a " +
-			"*CapabilityError, so that the bus can name the brokers that could.",
+		Explanation: "Members that each get every message would do everything as often as there are members. The " +
+			"error is a *CapabilityError, so that the bus can name the brokers that could.",
 		needs: []need{without(groups)},
 		run: func(w *world) {
 			w.refused(brokers.Subscription{Name: "billing", Channels: []string{w.h.Channel()}, Group: "billing"})

@@ -27,31 +27,32 @@ var subscribeCases = []Case{
 	},
 	{
 		Name: "a sink that blocks does not slow another subscription",
-		Explanation: "A stuck e-mail subscriber must not hold up the security alerts. (Up to the bounds of the driver's queues; " +
-			"200 messages are within those of any.)",
+		Explanation: "A stuck e-mail subscriber must not hold up the security alerts. (Up to the bounds of the " +
+			"driver's queues; 200 messages are within those of any.)",
 		run: slowSinkAlone,
 	},
 	{
 		Name: "the sink's batch may be overwritten, its contents not",
-		Explanation: "A sink keeps what it was given, such as bodies, while the driver goes on. A driver that reuses a body's " +
-			"memory changes events that are being handled.",
+		Explanation: "A sink keeps what it was given, such as bodies, while the driver goes on. A driver that " +
+			"reuses a body's memory changes events that are being handled.",
 		run: contentsStay,
 	},
 	{
-		Name:        "Subscribe returns nil after its context ended",
-		Explanation: "The end of a subscription is the caller's wish and no error, whether it is idle or busy, or has never begun.",
-		run:         subscribeEnds,
+		Name: "Subscribe returns nil after its context ended",
+		Explanation: "The end of a subscription is the caller's wish and no error, whether it is idle or busy, or " +
+			"has never begun.",
+		run: subscribeEnds,
 	},
 	{
 		Name: "Subscribe waits for the deliveries that are not settled",
-		Explanation: "Shutdown stops fetching first and lets handlers finish: their acks must still have somewhere to go when " +
-			"the subscription's context has ended.",
+		Explanation: "Shutdown stops fetching first and lets handlers finish: their acks must still have somewhere " +
+			"to go when the subscription's context has ended.",
 		run: subscribeWaitsForSettling,
 	},
 	{
 		Name: "no more than Prefetch deliveries are unsettled",
-		Explanation: "Prefetch bounds what a consumer holds, and what others have to wait for if it dies. It does not apply " +
-			"where the broker wants no settling.",
+		Explanation: "Prefetch bounds what a consumer holds, and what others have to wait for if it dies. It does " +
+			"not apply where the broker wants no settling.",
 		run: prefetchIsKept,
 	},
 	{
@@ -125,7 +126,8 @@ func slowSinkAlone(w *world) {
 
 func contentsStay(w *world) {
 	conn, ch := w.open(), w.h.Channel()
-	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Prefetch: 10}, on(func(batch []brokers.Delivery) {
+	s := brokers.Subscription{Channels: []string{ch}, Prefetch: 10}
+	sub := w.subscribe(conn, s, on(func(batch []brokers.Delivery) {
 		_ = settle(w.ctx, batch, brokers.Ack, 0)
 		clear(batch)
 	}))

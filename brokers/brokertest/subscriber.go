@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -212,7 +213,8 @@ func (s *subscriber) summary() string {
 	if isClosed(s.done) {
 		returned = "Subscribe has returned " + errorText(s.err)
 	}
-	return plural(len(s.got), "delivery", "deliveries") + " and " + plural(len(s.gaps), "gap", "gaps") + " so far; " + returned
+	return fmt.Sprintf("%s and %s so far; %s", plural(len(s.got), "delivery", "deliveries"),
+		plural(len(s.gaps), "gap", "gaps"), returned)
 }
 
 // waitFor waits for the messages and returns the arrivals so far.

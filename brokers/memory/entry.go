@@ -106,7 +106,8 @@ func (l *list) prependSorted(es []*entry) {
 // blockSize is how many entries are allocated at once: about 9 KiB.
 const blockSize = 32
 
-// keptBlocks bounds what a queue that has been emptied keeps for reuse: about 9 MiB, twice the default bound of a queue.
+// keptBlocks bounds what a queue that has been emptied keeps for reuse: about 9 MiB, twice a
+// queue's default bound.
 const keptBlocks = 1024
 
 type block [blockSize]entry

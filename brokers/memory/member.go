@@ -210,8 +210,8 @@ func (m *member) signal() {
 
 var errNotDelivered = errors.New("the delivery is not, or no longer, one of this subscription's group")
 
-// Settle settles at once and never waits. Deliveries that went back to the group, or were settled before, are left alone
-// and reported as one error; all others are settled.
+// Settle settles at once and never waits. Deliveries that went back to the group, or were settled before, are left
+// alone and reported as one error; all others are settled.
 func (m *member) Settle(_ context.Context, settlements []brokers.Settlement) error {
 	q := m.q
 	q.b.mu.Lock()

@@ -92,8 +92,8 @@ func (p *publication) route() {
 // a large one would cost a slow subscription many times what its queue is bounded to.
 const slabSize = 4096
 
-// copy copies what has to be kept of the messages that somebody wants. Messages that follow each other with one body, as
-// an event's on several channels do, share the copy.
+// copy copies what has to be kept of the messages that somebody wants. Messages that follow each other with one body,
+// as an event's on several channels do, share the copy.
 func (p *publication) copy() {
 	p.copies = slices.Grow(p.copies[:0], len(p.msgs))[:len(p.msgs)]
 	s := slab{need: p.bytesToCopy()}
@@ -206,8 +206,8 @@ func (p *publication) admit(i int) {
 	}
 }
 
-// fits reports whether all queues have room. One that has refused a message takes no later one of this pass, nor does any
-// other queue of that message, so that each queue keeps the order of the batch.
+// fits reports whether all queues have room. One that has refused a message takes no later one of this pass, nor does
+// any other queue of that message, so that each queue keeps the order of the batch.
 func (p *publication) fits(r *route, size int) bool {
 	pass, ok := p.c.b.pass, true
 	for _, q := range r.queues {
@@ -259,8 +259,8 @@ func (p *publication) awaitSpace(ctx context.Context) error {
 	}
 }
 
-// giveUp marks what is left as not sent. Where the context ended it first takes what room there is, since a publisher is
-// not woken for each free place.
+// giveUp marks what is left as not sent. Where the context ended it first takes what room there is, since a publisher
+// is not woken for each free place.
 func (p *publication) giveUp(err error) {
 	if !errors.Is(err, brokers.ErrClosed) {
 		p.route()

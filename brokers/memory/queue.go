@@ -64,7 +64,8 @@ func (b *broker) join(s brokers.Subscription, limit bound) (*queue, error) {
 	q.free.q, q.ready.q = q, q
 	if s.Group != "" {
 		if len(b.groups) >= maxGroups {
-			return nil, fmt.Errorf("memory:// has %d groups already, which is its bound: groups live as long as the broker", maxGroups)
+			return nil, fmt.Errorf("memory:// has %d groups already, which is its bound: groups live as long as the broker",
+				maxGroups)
 		}
 		q.name, q.group, q.keys = s.Group, true, make(map[string]*keyState)
 		b.groups[s.Group] = q
@@ -223,8 +224,8 @@ func (q *queue) wake() {
 	}
 }
 
-// roomMade lets publishers try again that wait for this queue. It waits until an eighth is free, or nothing is ready, so
-// that a publisher is not woken for each message.
+// roomMade lets publishers try again that wait for this queue. It waits until an eighth is free, or nothing is ready,
+// so that a publisher is not woken for each message.
 func (q *queue) roomMade() {
 	if !q.wanted {
 		return
