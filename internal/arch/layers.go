@@ -23,16 +23,19 @@ var public = []string{"schema/...", "router/...", "brokers/...", "bus/..."}
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
 	{folder: "internal/pattern"},
+	{folder: "internal/yamlfile"},
 	{folder: "schema", imports: []string{"internal/pattern"}},
 	{folder: "schema/...", imports: []string{"schema"}, tests: []string{"router"}},
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
 	{folder: "brokers/...", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/brokertest"}},
-	{folder: "router/yamlfile"},
-	{folder: "router", imports: []string{"schema", "internal/pattern", "router/yamlfile"}, tests: []string{"schema/..."}},
+	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
 	{folder: "router/middleware", imports: []string{"schema", "router"}},
-	{folder: "bus/...", imports: []string{"schema", "router/...", "brokers", "internal/pattern"}, tests: public},
+	{
+		folder:  "bus/...",
+		imports: []string{"schema", "router/...", "brokers", "internal/pattern", "internal/yamlfile"}, tests: public,
+	},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},
 	{folder: "internal/testbroker"},

@@ -42,7 +42,6 @@ var links = map[string][]string{
 	"schema/userservice": schemaLinks,
 	"router":             routerLinks,
 	"router/middleware":  routerLinks,
-	"router/yamlfile":    {yaml},
 	"brokers":            nil,
 	"brokers/brokertest": nil,
 	"brokers/memory":     nil,
