@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"slices"
+
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
@@ -78,12 +80,13 @@ func (b *batch) reset() {
 	b.entries, b.msgs, b.refs = b.entries[:0], b.msgs[:0], b.refs[:0]
 }
 
-// taint says that a driver may still be reading the batch: its memory is never reused. It is called without the lock.
+// taint says that a driver may still be reading the batch: its memory is never reused. The batch goes on with a copy of its
+// messages, some of which may have to be sent again. It is called without the lock.
 func (l *lane) taint(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range b.entries {
 		b.entries[i].chunk.tainted = true
 	}
-	b.msgs = nil
+	b.msgs = slices.Clone(b.msgs)
 }

@@ -57,6 +57,14 @@ func failing(indices []int, o brokers.Outcome) func(context.Context, []brokers.M
 	}
 }
 
+// late answers as failing does, when the time of the call is over.
+func late(indices []int, o brokers.Outcome) func(context.Context, []brokers.Message) error {
+	return func(ctx context.Context, msgs []brokers.Message) error {
+		<-ctx.Done()
+		return failing(indices, o)(ctx, msgs)
+	}
+}
+
 func panicking(context.Context, []brokers.Message) error { panic("driver bug") }
 
 // sendOne queues one event on the channels a, b and c, has it sent, and returns what its caller and the ledger are told.
@@ -109,6 +117,9 @@ func TestWhatTheSenderMakesOfEachAnswer(t *testing.T) {
 		{name: "what waiting does not cure is told to who waits", permanent: true,
 			script: script{failing([]int{0}, brokers.NotSent)}, calls: "[[1@a 1@b 1@c]]",
 			outcome: "a:not_sent b:confirmed c:confirmed "},
+		{name: "also where the driver took all the time there was",
+			script: script{late([]int{0, 2}, brokers.NotSent), late([]int{1}, brokers.NotSent)},
+			calls:  "[[1@a 1@b 1@c] [1@a 1@c] [1@c]]", outcome: "<nil>"},
 		{name: "unknown is given up where the broker forgets",
 			script: script{failing([]int{1, 2}, brokers.Unknown)}, calls: "[[1@a 1@b 1@c]]",
 			outcome: "a:confirmed b:unknown c:unknown "},
