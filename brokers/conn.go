@@ -17,7 +17,7 @@ type Conn interface {
 	//
 	// It returns within 100 ms of ctx's end even where the broker is frozen. The client may then still be reading
 	// msgs, so a caller whose ctx has ended never reuses their memory. After nil, and after an error that came
-	// before ctx's end, the driver keeps no reference to msgs or to their bytes.
+	// before ctx's end, the driver keeps no reference to msgs or to their Bodies; their strings it may keep.
 	//
 	// It does not retry: the bus resends NotSent, and Unknown too where the broker is durable (same ID); elsewhere
 	// Unknown is dropped and counted, since a thawed server may yet deliver it.
@@ -25,8 +25,8 @@ type Conn interface {
 
 	// Subscribe feeds sink until ctx ends (stop fetching), then returns nil once every delivery is settled or
 	// Close's deadline has passed. It calls sink from one goroutine at a time. One bad entry never ends a
-	// subscription. A lost connection is re-established, and each interval in which messages may have been missed
-	// is a Gap. It returns an error only where the subscription cannot be had at all, such as a promise the broker
+	// subscription. A message is delivered once even where several of the subscription's patterns match its channel. A
+	// lost connection is re-established, and each interval in which messages may have been missed is a Gap. It returns an error only where the subscription cannot be had at all, such as a promise the broker
 	// does not make (a *CapabilityError).
 	Subscribe(ctx context.Context, s Subscription, sink Sink) error
 
@@ -34,7 +34,8 @@ type Conn interface {
 	Retryable(err error) bool
 
 	// Close settles what it can until ctx ends, then disconnects what Open connected; a client that the driver was
-	// given stays open. It returns by ctx's end even where a handler never does. A second Close does nothing.
+	// given stays open. It returns by ctx's end even where a handler never does, and then with an error that says how
+	// many deliveries are unsettled. A second Close does nothing.
 	// After Close, Publish marks every message NotSent with ErrClosed and Subscribe returns ErrClosed.
 	Close(ctx context.Context) error
 }
@@ -113,7 +114,8 @@ type Token struct {
 // A Settler settles deliveries for the group they were delivered to, and for no other group.
 type Settler interface {
 	// Settle settles many at once. It returns once the broker has taken all of them, or an error: then some may not
-	// be settled and will be delivered again.
+	// be settled and will be delivered again. A token that is settled already, or unknown, is such an error; it does
+	// not keep the others from being settled.
 	Settle(ctx context.Context, s []Settlement) error
 	// Extend prolongs the leases of deliveries whose handlers are still at work; where there are no leases it does
 	// nothing.
