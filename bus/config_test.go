@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/eventbus-go/eventbus/brokers/redis"
 	"github.com/eventbus-go/eventbus/bus"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
@@ -190,4 +191,20 @@ func FuzzParseConfig(f *testing.F) {
 		}
 		b.Close(ended())
 	})
+}
+
+func TestASubscriptionThatItsBrokerCannotServeIsRefusedWithTheBrokersThatCould(t *testing.T) {
+	b, err := bus.Open(t.Context(), "redis://localhost:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(ended())
+	_, err = b.Subscribe(bus.Subscription{
+		Name: "billing", Group: "billing", Events: []string{"user.*"},
+		Handler: func(context.Context, schema.Event) error { return nil },
+	})
+	const want = `bus: subscription "billing" needs consumer groups; redis:// promises none (memory:// could); or leave Group empty, and every process sees every event`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -13,16 +14,18 @@ import (
 func checkPromises(conn brokers.Conn, scheme string, s Subscription) error {
 	has := conn.Capabilities()
 	for _, need := range []struct {
-		wanted bool
-		name   string
-		ok     func(brokers.Capabilities) bool
+		wanted  bool
+		name    string
+		ok      func(brokers.Capabilities) bool
+		without string // what else the user can do
 	}{
-		{s.Group != "", "consumer groups", func(c brokers.Capabilities) bool { return c.Groups }},
+		{s.Group != "", "consumer groups", func(c brokers.Capabilities) bool { return c.Groups },
+			"leave Group empty, and every process sees every event"},
 	} {
 		if need.wanted && !need.ok(has) {
-			return &brokers.CapabilityError{
+			return fmt.Errorf("%w; or %s", &brokers.CapabilityError{
 				Subscription: s.Name, Needs: need.name, Broker: scheme, Could: brokers.Promising(need.ok),
-			}
+			}, need.without)
 		}
 	}
 	return nil

@@ -84,6 +84,9 @@ type SubscriptionError struct {
 
 // Error names the subscription and the reason.
 func (e *SubscriptionError) Error() string {
+	if refused := new(brokers.CapabilityError); errors.As(e.Err, &refused) {
+		return fmt.Sprintf("bus: %v", e.Err) // it names the subscription itself
+	}
 	return fmt.Sprintf("bus: subscription %q: %v", e.Name, e.Err)
 }
 
