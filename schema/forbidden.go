@@ -1,12 +1,17 @@
 package schema
 
 import (
+	"bytes"
+	"iter"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Forbidden is a list of what the keys of a payload and of metadata must not name, since secrets do not belong in
-// events. It never changes and is safe for concurrent use. A nil *Forbidden forbids nothing.
+// events. What it forbids never changes, and it is safe for concurrent use. A nil *Forbidden forbids nothing.
 //
 // An entry is a word such as "token", or several such as "api_key". A key is forbidden where the words of an entry
 // stand in it next to each other, whole words without regard to case: "token" forbids token, reset_token, resetToken
@@ -14,9 +19,10 @@ import (
 // word of its own. How the words of an entry are joined makes no difference: "api_key" forbids apiKey, APIKey and
 // apikey too.
 type Forbidden struct {
-	entries map[string]string // from the words run together to the entry
-	longest int               // the length of the longest key of entries
-	lengths [256]uint64       // by first byte: bit n (63 for more) is set where a key of entries is n bytes long
+	entries map[string]string           // from the words run together to the entry
+	longest int                         // the length of the longest key of entries
+	lengths [256]uint64                 // by first byte: bit n (63 for more) is set where a key of entries is n bytes long
+	allowed [256]atomic.Pointer[string] // keys that were found to be allowed, see allows
 }
 
 // defaultForbidden is our own list: the five names of the contract and their relatives.
@@ -73,28 +79,78 @@ func (f *Forbidden) Find(name string) (entry string, found bool) {
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
+// allows is the opposite of Find, for keys of which many events have the same few: it remembers those that it allowed,
+// each in the one place that its length and two of its bytes give it.
+func (f *Forbidden) allows(key []byte) bool {
+	if n := len(key); n == 0 || n > 64 {
+		_, found := f.Find(string(key))
+		return !found
+	}
+	place := &f.allowed[byte(len(key))*31+key[0]*7+key[len(key)-1]]
+	if known := place.Load(); known != nil && *known == string(key) {
+		return true
+	}
+	name := string(key)
+	if _, found := f.Find(name); found {
+		return false
+	}
+	place.Store(&name)
+	return true
+}
+
 // findIn looks for a forbidden key in a JSON value that is known to be right, at any depth.
 func (f *Forbidden) findIn(b []byte) (entry, key string, found bool) {
 	if f == nil || len(f.entries) == 0 {
 		return "", "", false
 	}
-	for i := 0; i < len(b); i++ {
-		if b[i] != '"' {
-			continue
-		}
-		end, escaped, _ := skipString(b, i)
-		text := span{i, end, escaped}
-		i = skipSpace(b, end)
-		if i >= len(b) || b[i] != ':' { // a value, not a key
-			i = end - 1
-			continue
-		}
-		name := unquoted(b, text)
-		if entry, found = f.Find(string(name)); found {
-			return entry, string(name), true
+	for name := range keysIn(b) {
+		if !f.allows(name) {
+			entry, found = f.Find(string(name))
+			return entry, string(name), found
 		}
 	}
 	return "", "", false
+}
+
+// keysIn yields the keys of all objects in a JSON value that is known to be right, at any depth.
+func keysIn(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := 0; i < len(b); i++ {
+			if b[i] != '"' {
+				continue
+			}
+			end, escaped, _ := skipString(b, i)
+			text := span{i, end, escaped}
+			i = skipSpace(b, end)
+			if i >= len(b) || b[i] != ':' { // a value, not a key
+				i = end - 1
+				continue
+			}
+			if !yield(unquoted(b, text)) {
+				return
+			}
+		}
+	}
+}
+
+// hasKeyTwice reports whether an object in a JSON value that is known to be right has a key twice. Where no two keys of
+// the whole value are equal, which is the rule, it need not know which objects they belong to.
+func hasKeyTwice(b []byte) bool {
+	var seen [24][]byte
+	n := 0
+	for key := range keysIn(b) {
+		for _, other := range seen[:n] {
+			if bytes.Equal(key, other) {
+				return !jsontext.Value(b).IsValid()
+			}
+		}
+		if n == len(seen) {
+			return !jsontext.Value(b).IsValid()
+		}
+		seen[n] = key
+		n++
+	}
+	return false
 }
 
 // What a character is to split.
