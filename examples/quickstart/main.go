@@ -41,12 +41,15 @@ type options struct {
 
 func main() {
 	var opts options
-	flag.StringVar(&opts.url, "url", os.Getenv(bus.EnvURL), "the broker's `URL`; empty brings a broker along")
+	flag.StringVar(&opts.url, "url", "", "the broker's `URL` (default: "+bus.EnvURL+", else a broker of our own)")
 	flag.BoolVar(&opts.serve, "serve", false, "tell the story once a second, until interrupted")
 	flag.DurationVar(&opts.pace, "pace", 100*time.Millisecond, "the pause after each scene")
 	flag.DurationVar(&opts.patience, "patience", 5*time.Second, "how long to wait for the last deliveries in the end")
 	flag.IntVar(&opts.drop, "drop", 0, "swallow `N` deliveries, to show that the account notices")
 	flag.Parse()
+	if opts.url == "" { // not as the flag's default: -help prints defaults, and this one may hold a password
+		opts.url = os.Getenv(bus.EnvURL)
+	}
 
 	clean, err := run(context.Background(), opts)
 	if err != nil {

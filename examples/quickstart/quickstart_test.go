@@ -176,6 +176,13 @@ func TestABrokerThatIsNotThereIsSaidWithTheRemedy(t *testing.T) {
 	}
 }
 
+func TestHelpShowsNoPassword(t *testing.T) {
+	r := start(t, "redis://:sesame@localhost", "-help").wait()
+	if r.status != 0 || !strings.Contains(r.stderr, "-drop") || strings.Contains(r.stderr, "sesame") {
+		t.Errorf("exit status %d\n%s", r.status, r.stderr)
+	}
+}
+
 // listen accepts connections, by the kernel's grace, and never answers.
 func listen(t *testing.T) net.Listener {
 	t.Helper()

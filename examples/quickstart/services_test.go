@@ -41,21 +41,43 @@ func TestWhatIsRolledBackIsNotPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.types()
-	for name, operation := range map[string]func() error{
-		"an address that is taken": func() error { _, err := auth.Register(ctx, "Eve", "ada@example.com", ""); return err },
-		"a session that is none":   func() error { return auth.Logout(ctx, "none") },
-		"a role that is held":      func() error { return users.AssignRole(ctx, ada, root, "user") },
-		"a role that is not held":  func() error { return users.RevokeRole(ctx, ada, root, "admin") },
-		"a user that is none":      func() error { return users.Deactivate(ctx, 99, root, "who?") },
-		"a wrong code":             func() error { _, err := mfa.Confirm(ctx, ada, "no code"); return err },
-		"a factor that is off":     func() error { return mfa.Disable(ctx, ada) },
+	for _, refused := range []struct {
+		name      string
+		operation func() error
+	}{
+		{"an address that is taken", func() error { _, err := auth.Register(ctx, "Eve", "ada@example.com", ""); return err }},
+		{"a session that is none", func() error { return auth.Logout(ctx, "none") }},
+		{"a role that is held", func() error { return users.AssignRole(ctx, ada, root, "user") }},
+		{"a role that is not held", func() error { return users.RevokeRole(ctx, ada, root, "admin") }},
+		{"a user that is none", func() error { return users.Deactivate(ctx, 99, root, "who?") }},
+		{"a wrong code", func() error { _, err := mfa.Confirm(ctx, ada, "no code"); return err }},
+		{"a factor that is still off", func() error { return mfa.Disable(ctx, ada) }},
 	} {
-		if operation() == nil {
-			t.Errorf("%s: no error", name)
+		if refused.operation() == nil {
+			t.Errorf("%s: no error", refused.name)
 		}
 		if types := r.types(); len(types) > 0 {
-			t.Errorf("%s: published %v", name, types)
+			t.Errorf("%s: published %v", refused.name, types)
 		}
+	}
+}
+
+func TestAWrongCodeSwitchesNothingOn(t *testing.T) {
+	_, auth, _, mfa := newServices(t)
+	ada, err := auth.Register(t.Context(), "Ada", "ada@example.com", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mfa.Enrol(t.Context(), ada); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mfa.Confirm(t.Context(), ada, "no code"); !errors.Is(err, errWrongCode) {
+		t.Fatal(err)
+	}
+	var confirmed bool
+	row := mfa.db.QueryRowContext(t.Context(), `SELECT confirmed FROM totp WHERE user_id = ?`, ada)
+	if err := row.Scan(&confirmed); err != nil || confirmed {
+		t.Fatalf("confirmed: %v, %v", confirmed, err)
 	}
 }
 

@@ -210,7 +210,7 @@ func TestAWrongPasswordEndsThemWithoutBeingShown(t *testing.T) {
 // A half-open connection: nothing says that it is gone.
 func TestTheyNoticeASilentConnection(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for 15 seconds")
+		t.Skip("only in full runs: it waits for 15 seconds")
 	}
 	t.Parallel()
 	for _, l := range languages {
