@@ -170,9 +170,19 @@ func (r *reporter) write(now time.Time) (wait time.Duration) {
 	}
 	r.mu.Unlock()
 	for _, d := range due {
-		r.log.Log(r.ctx, d.level, d.message, d.attrs...)
+		r.record(d.level, d.message, d.attrs)
 	}
 	return wait
+}
+
+// record writes one record. A panic of the log handler is counted, and waits to be logged like anything else.
+func (r *reporter) record(level slog.Level, message string, attrs []any) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.panic("log handler", p)
+		}
+	}()
+	r.log.Log(r.ctx, level, message, attrs...)
 }
 
 // close reports what is left and ends the goroutine. A hook or log handler that blocks is waited for only briefly.
@@ -211,9 +221,10 @@ func (b *Bus) notePanic(where string, p any, stack []byte) {
 }
 
 func (b *Bus) logPanic(where string, p any, stack []byte) {
-	attrs := []any{"where", where, "panic", middleware.PanicText(p)}
+	kind, attrs := "panic:"+where, []any{"where", where, "panic", middleware.PanicText(p)}
 	if _, seen := b.stacks.LoadOrStore(where, true); !seen {
-		attrs = append(attrs, "stack", string(stack))
+		// A kind of its own: of several panics at once the others may be noted first, and theirs are the attributes that count.
+		kind, attrs = "first "+kind, append(attrs, "stack", string(stack))
 	}
-	b.reporter.note("panic:"+where, slog.LevelError, "panic contained", attrs...)
+	b.reporter.note(kind, slog.LevelError, "panic contained", attrs...)
 }
