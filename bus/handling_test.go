@@ -495,6 +495,29 @@ func TestCloseReturnsByItsDeadlineAndNamesTheHandlerThatDoesNot(t *testing.T) {
 	w.balanced()
 }
 
+func TestCloseNamesTheHandlerAlsoWhereItsDeadlineHasPassed(t *testing.T) {
+	var closing sync.WaitGroup
+	for range 20 {
+		w := newWorld(t)
+		stuck, entered := make(chan struct{}), make(chan struct{})
+		defer close(stuck)
+		w.subscribe(bus.Subscription{
+			Name: "stuck one", Channels: []string{"x.a"},
+			Handler: func(ctx context.Context, e schema.Event) error { close(entered); <-stuck; return nil },
+		})
+		w.run()
+		w.emit(event("a.b", "user:1"))
+		<-entered
+		closing.Go(func() {
+			var ce *bus.CloseError
+			if err := w.Close(ended()); !errors.As(err, &ce) || !slices.Equal(ce.Handlers, []string{"stuck one"}) {
+				t.Errorf("Close returned %v, want an error that names the handler", err)
+			}
+		})
+	}
+	closing.Wait()
+}
+
 func TestAHandlerThatObeysItsContextIsInterruptedWhenTheDeadlinePasses(t *testing.T) {
 	w := newWorld(t)
 	entered := make(chan struct{}, 100)

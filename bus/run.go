@@ -209,6 +209,7 @@ func (b *Bus) Close(ctx context.Context) error {
 		defer cancel()
 		b.closeErr = b.shutDown(work, r)
 		close(b.done)
+		return b.closeErr // also where ctx has ended meanwhile: it says what was left behind
 	}
 	select {
 	case <-b.done:
