@@ -45,6 +45,7 @@ type lane struct {
 	bytes   int // of those
 	asleep  bool
 	closed  bool
+	resting *batch        // the batch that waits to be sent again, if one does
 	waiting int           // publishers that wait for room
 	room    chan struct{} // closed when there may be room, then replaced
 	ledger  Ledger
@@ -200,7 +201,8 @@ func (l *lane) drop(reason DropReason, e *entry, channels []string, err error) {
 	l.report(reason, e, channels, err)
 }
 
-// cancel gives up the events of a call that are still queued. Those under way are beyond recall.
+// cancel gives up the events of a call that are still queued, or wait to be sent again. What a driver is sending is beyond
+// recall.
 func (l *lane) cancel(c *call, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -212,6 +214,35 @@ func (l *lane) cancel(c *call, cause error) {
 			c.settle(e.slot+i, brokers.NotSent, cause)
 		}
 		l.kill(e, DropCanceled, cause)
+	}
+	l.cancelResting(cause)
+}
+
+// rest says that a batch waits to be sent again, in no driver's hands; nil says that none does any more.
+func (l *lane) rest(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.resting = b
+	l.cancelResting(context.Canceled)
+}
+
+// cancelResting gives up what a caller who waits no longer has in the batch that waits to be sent again. The room is given
+// back with the whole batch. It is called with the lock held.
+func (l *lane) cancelResting(cause error) {
+	if l.resting == nil {
+		return
+	}
+	var others []int
+	for i, ref := range l.resting.refs {
+		e := &l.resting.entries[ref.entry]
+		if e.call != nil && e.call.canceled() {
+			l.giveUp(e, ref.channel, brokers.NotSent, DropCanceled, cause)
+		} else {
+			others = append(others, i)
+		}
+	}
+	if len(others) < len(l.resting.refs) {
+		l.resting.keep(others)
 	}
 }
 

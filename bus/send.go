@@ -59,12 +59,16 @@ func (s *sender) settle(b *batch) (nextMax int) {
 		if ended {
 			s.lane.taint(b)
 		}
-		if len(again) == 0 {
+		if len(again) > 0 {
+			b.keep(again)
+			s.lane.rest(b)
+			s.pause(attempt)
+			s.lane.rest(nil)
+		}
+		if len(again) == 0 || len(b.msgs) == 0 { // those that paused may have been canceled
 			s.lane.settled(b)
 			return nextMax
 		}
-		b.keep(again)
-		s.pause(attempt)
 	}
 }
 

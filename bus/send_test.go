@@ -180,6 +180,44 @@ func TestAfterAnUnknownOutcomeTheNextBatchIsASingleEvent(t *testing.T) {
 	})
 }
 
+func TestACallThatEndsWhileTheBrokerIsDownIsNotSentLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := failing([]int{0, 1, 2, 3}, brokers.NotSent)
+		conn := &scriptedConn{script: []func(context.Context, []brokers.Message) error{down, down, down, down, down, down}}
+		l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
+		p := &packer{packed: []packed{{id: "1", channels: []string{"a", "b", "c"}}}}
+		c := newCall(p)
+		if err := l.publish(t.Context(), &p.packed[0], []byte("body"), c, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.emit(t.Context(), &packed{id: "2", channels: []string{"a"}}, []byte("body")); err != nil {
+			t.Fatal(err)
+		}
+		l.close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			(&sender{lane: l, conn: conn, panics: func(string, any) {}, abandon: t.Context()}).run()
+		}()
+		synctest.Wait()
+		c.giveUp()
+		l.cancel(c, context.DeadlineExceeded)
+		if got := states(c.result(nil)); got != "a:not_sent b:not_sent c:not_sent " {
+			t.Errorf("at its deadline the caller was told %s", got)
+		}
+		<-done
+		for _, call := range conn.calls[1:] {
+			if fmt.Sprint(call) != "[2@a]" {
+				t.Errorf("%s was sent after its caller had been told that it was not", call)
+			}
+		}
+		led := l.snapshot()
+		if led.Dropped[DropCanceled] != 3 || led.Confirmed != 1 || !led.Balanced() || l.events != 0 || l.bytes != 0 {
+			t.Errorf("%+v, %d events, %d bytes", led, l.events, l.bytes)
+		}
+	})
+}
+
 func TestAnUnreachableBrokerIsTriedAgainAtLeastEverySecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := failing([]int{0, 1, 2}, brokers.NotSent)
