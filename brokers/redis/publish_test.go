@@ -44,6 +44,20 @@ func count(all []brokers.Outcome, o brokers.Outcome) (n int) {
 	return n
 }
 
+// lateness is by how much f takes longer than wants. On a machine that has other things to do, timers and goroutines are
+// late as well, so the best of three counts.
+func lateness(want time.Duration, f func()) time.Duration {
+	best := time.Hour
+	for range 3 {
+		start := time.Now()
+		f()
+		if best = min(best, time.Since(start)-want); best < 50*time.Millisecond {
+			break
+		}
+	}
+	return best
+}
+
 func TestPublishAllocatesNothingPerMessage(t *testing.T) {
 	c := open(t, testbroker.AnyRedis(t).URL())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,11 +101,12 @@ func TestPublishIntoAFrozenServerReturnsAtItsContextsEnd(t *testing.T) {
 	unknown, notSent := 0, 0
 	for name, ends := range map[string]func() (context.Context, context.CancelFunc){"deadline": deadline, "cancel": cancelled} {
 		for _, msgs := range [][]brokers.Message{{message("a.b", name)}, big} {
-			ctx, cancel := ends()
-			start := time.Now()
-			err := c.Publish(ctx, msgs)
-			late := time.Since(start) - 200*time.Millisecond
-			cancel()
+			var err error
+			late := lateness(200*time.Millisecond, func() {
+				ctx, cancel := ends()
+				defer cancel()
+				err = c.Publish(ctx, msgs)
+			})
 			t.Logf("%s, %d messages: returned %v after ctx's end", name, len(msgs), late)
 			if late > 100*time.Millisecond {
 				t.Errorf("%s: Publish returned %v after its ctx had ended", name, late)
@@ -129,8 +144,9 @@ func TestPublishThatGaveUpWhileConnectingSendsNothingAfterwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := open(t, server.URL()+"?read_timeout=30s")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	// A ctx that is cancelled: one with a deadline would end the client's handshake as well.
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
 	err := c.Publish(ctx, messages(3, "a.b")) // the system has accepted the connection, the server has not
 	if got := count(outcomes(t, 3, err), brokers.NotSent); got != 3 {
 		t.Errorf("%d of 3 not sent: %v", got, err)
@@ -155,11 +171,12 @@ func TestPublishIntoABlackHoleSendsNothingEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := open(t, proxy.URL())
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	start := time.Now()
-	err := c.Publish(ctx, messages(3, "a.b"))
-	if late := time.Since(start) - 100*time.Millisecond; late > 100*time.Millisecond {
+	var err error
+	if late := lateness(100*time.Millisecond, func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		err = c.Publish(ctx, messages(3, "a.b"))
+	}); late > 100*time.Millisecond {
 		t.Errorf("Publish returned %v after its ctx had ended", late)
 	}
 	if got := count(outcomes(t, 3, err), brokers.NotSent); got != 3 || !errors.Is(err, context.Canceled) || !c.Retryable(err) {
@@ -190,37 +207,33 @@ func TestPublishWithoutAServerIsNotSentAndRetryable(t *testing.T) {
 	}
 }
 
-func TestAReplyThatIsLostIsUnknownAndNeverSentAgain(t *testing.T) {
+func TestAPipelineThatIsLostIsUnknownAndTheRestOfItsBatchIsNotSent(t *testing.T) {
 	t.Parallel()
 	server := testbroker.RealRedis(t)
+	proxy := testbroker.StartProxy(t, server.Addr())
 	client := goredis.NewClient(&goredis.Options{
-		Addr: server.Addr(), MaxRetries: 3, ReadTimeout: 300 * time.Millisecond, Protocol: 2,
+		Addr: proxy.Addr(), MaxRetries: 3, ReadTimeout: 300 * time.Millisecond, Protocol: 2,
 	})
 	defer client.Close()
 	given := redis.New(client)
 	defer closeConn(t, given)
-	opened := open(t, server.URL()+"?read_timeout=300ms")
-	const n = 10
-	for _, c := range []brokers.Conn{given, opened} {
+	opened := open(t, proxy.URL()+"?read_timeout=300ms")
+	for name, c := range map[string]brokers.Conn{"given": given, "opened": opened} {
 		if err := c.Publish(t.Context(), messages(1, "a.b")); err != nil {
 			t.Fatal(err)
 		}
+		proxy.HalfOpen() // what is written now is lost; a new connection would work at once
 		before := calls(t, server, "publish")
-		if err := server.Freeze(); err != nil {
-			t.Fatal(err)
+		err := c.Publish(t.Context(), messages(2000, "a.b"))
+		got := outcomes(t, 2000, err)
+		if u, n := count(got, brokers.Unknown), count(got, brokers.NotSent); u != 512 || n != 2000-512 || !c.Retryable(err) {
+			t.Errorf("%s: %d unknown, %d not sent: %v", name, u, n, err)
 		}
-		err := c.Publish(t.Context(), messages(n, "a.b"))
-		if got := count(outcomes(t, n, err), brokers.Unknown); got != n || !c.Retryable(err) {
-			t.Errorf("%d of %d unknown: %v", got, n, err)
-		}
-		if err := server.Thaw(); err != nil {
-			t.Fatal(err)
+		if n := calls(t, server, "publish") - before; n != 0 {
+			t.Errorf("%s: %d messages were sent again, or overtook those that may be", name, n)
 		}
 		if err := c.Publish(t.Context(), messages(1, "a.b")); err != nil {
-			t.Fatal(err)
-		}
-		if got := calls(t, server, "publish") - before - 1; got != n {
-			t.Errorf("the server executed %d PUBLISH for %d messages", got, n)
+			t.Errorf("%s: the next batch: %v", name, err)
 		}
 	}
 }
@@ -230,7 +243,7 @@ func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing
 	if _, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "+@all", "resetchannels", "&allowed*"); err != nil {
 		t.Fatal(err)
 	}
-	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1))
+	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?read_timeout=200ms")
 	msgs := []brokers.Message{message("denied", "0"), message("allowed", "1"), message("denied", "2")}
 	err := c.Publish(t.Context(), msgs)
 	got := outcomes(t, 3, err)
@@ -243,6 +256,13 @@ func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing
 	err = c.Subscribe(t.Context(), brokers.Subscription{Name: "s", Channels: []string{"denied"}}, newRecorder())
 	if err == nil || !strings.Contains(err.Error(), "NOPERM") || c.Retryable(err) {
 		t.Errorf("Subscribe to a channel that is denied: %v", err)
+	}
+	_ = c.Publish(t.Context(), msgs)
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if got := outcomes(t, 3, c.Publish(t.Context(), msgs)); count(got, brokers.Unknown) != 3 {
+		t.Errorf("the refusal stuck to the commands: %v of a frozen server", got)
 	}
 }
 
@@ -330,13 +350,13 @@ func TestPingReturnsAtItsContextsEnd(t *testing.T) {
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	start := time.Now()
-	if err := c.(brokers.Pinger).Ping(ctx); err == nil {
-		t.Error("a frozen server answered")
-	}
-	if late := time.Since(start) - 100*time.Millisecond; late > 100*time.Millisecond {
+	if late := lateness(100*time.Millisecond, func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		if err := c.(brokers.Pinger).Ping(ctx); err == nil {
+			t.Error("a frozen server answered")
+		}
+	}); late > 100*time.Millisecond {
 		t.Errorf("Ping returned %v after its ctx had ended", late)
 	}
 }

@@ -338,8 +338,11 @@ func TestAThousandOpensAndClosesLeaveNothingBehind(t *testing.T) {
 	before := descriptors(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
+	var all []brokers.Conn // kept, since the garbage collector would close their sockets for them
+	defer func() { runtime.KeepAlive(all) }()
 	for i := range 1000 {
 		c, err := brokers.Open(ctx, server.URL())
+		all = append(all, c)
 		if err != nil {
 			t.Fatal(err)
 		}
