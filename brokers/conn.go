@@ -112,14 +112,14 @@ type Token struct {
 }
 
 // A Settler settles deliveries for the group they were delivered to, and for no other group.
+//
+// Where deliveries are leased, the driver prolongs the lease of each one that is not settled, for as long as its process lives:
+// a handler that takes ten leases runs once. Giving up on one that never ends is the bus's business.
 type Settler interface {
 	// Settle settles many at once. It returns once the broker has taken all of them, or an error: then some may not
 	// be settled and will be delivered again. A token that is settled already, or unknown, is such an error; it does
 	// not keep the others from being settled.
 	Settle(ctx context.Context, s []Settlement) error
-	// Extend prolongs the leases of deliveries whose handlers are still at work; where there are no leases it does
-	// nothing.
-	Extend(ctx context.Context, tokens []Token) error
 }
 
 // A Settlement is the end of one delivery.

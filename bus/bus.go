@@ -24,6 +24,7 @@ type Bus struct {
 	router    *router.Router
 	enricher  func(context.Context, *schema.Event)
 	hooks     Hooks
+	mw        []router.Middleware // of every subscription
 	log       *slog.Logger
 
 	out      *outlet
@@ -80,7 +81,7 @@ func newBus(ctx context.Context, conn brokers.Conn, scheme string, cfg Config, o
 	b := &Bus{
 		source: cfg.Source, scheme: scheme, forbidden: cfg.forbidden(), router: r,
 		limits:   limits{MaxEventBytes: int(cfg.MaxEventBytes), PublishTimeout: cfg.Publish.Timeout, Shutdown: cfg.Shutdown},
-		enricher: o.enrich, hooks: o.hooks, log: o.logger(),
+		enricher: o.enrich, hooks: o.hooks, mw: o.mw, log: o.logger(),
 		subs: make(map[string]*consumer), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)

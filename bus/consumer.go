@@ -19,7 +19,7 @@ const maxHeldBytes = 16 << 20
 //
 //	peek        the envelope: key, type, id; what is not an event is marked, not dropped
 //	lanes       at most Prefetch held, at most Concurrency in flight, one at a time per key
-//	middleware  retry > timeout > recover > the subscription's own
+//	middleware  retry > timeout > recover > the bus's own > the subscription's own
 //	handler     func(ctx, event) error
 //	settle      ack, redeliver, or terminate
 //
@@ -62,7 +62,7 @@ func (c *consumer) chain() router.Handler {
 	if h == nil {
 		h = dispatch(c.sub.Handlers)
 	}
-	h = router.Chain(h, c.sub.Middleware...)
+	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
 	mw := []router.Middleware{middleware.Retry(c.sub.Retry, middleware.OnRetry(c.retried))}
 	if c.sub.Timeout > 0 {
 		mw = append(mw, middleware.Timeout(c.sub.Timeout))

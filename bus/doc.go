@@ -2,7 +2,7 @@
 // here.
 //
 // A service opens a [Bus] by a URL, a file or the environment, publishes with [Bus.Emit] (fire and forget) or
-// [Bus.Publish] (waits), and handles with [Bus.Subscribe] and [Bus.Run]:
+// [Bus.Publish] (waits), and handles with [Bus.Subscribe] and [Bus.Start] or [Bus.Run]:
 //
 //	b, err := bus.Open(ctx, "redis://localhost:6379")
 //	...

@@ -40,9 +40,10 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	go b.Run(ctx)
-	<-b.Ready()
-
+	if err := b.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
 	err = b.Emit(ctx, userservice.NewRoleAssigned(userservice.RoleAssignedPayload{UserID: 456, RoleName: "admin"}, 1))
 	if err != nil {
 		fmt.Println(err)
@@ -124,8 +125,10 @@ func ExampleSubscription() {
 		fmt.Println(err)
 		return
 	}
-	go b.Run(ctx)
-	<-b.Ready()
+	if err := b.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
 	fmt.Println("reads", sub.Channels())
 	if err := b.Publish(ctx, schema.Event{Type: "user.registered", Subject: "user:7"}); err != nil {
 		fmt.Println(err)

@@ -114,6 +114,12 @@ func (s SubscriptionStats) Balanced() bool {
 	return s.Received == s.Handled+s.Failed+s.Duplicate+s.Filtered+s.Redelivered+s.InFlight+total(s.Malformed)+total(s.Dropped)
 }
 
+// DroppedTotal sums Dropped over its reasons.
+func (s SubscriptionStats) DroppedTotal() int64 { return total(s.Dropped) }
+
+// MalformedTotal sums Malformed over its reasons.
+func (s SubscriptionStats) MalformedTotal() int64 { return total(s.Malformed) }
+
 func (s *SubscriptionStats) snapshot() SubscriptionStats {
 	c := *s
 	c.Malformed = maps.Clone(s.Malformed)

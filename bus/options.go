@@ -15,6 +15,7 @@ type options struct {
 	source string
 	rules  *router.Config
 	hooks  Hooks
+	mw     []router.Middleware
 	enrich func(context.Context, *schema.Event)
 	log    *slog.Logger
 }
@@ -44,4 +45,10 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
 // refused.
 func WithEnrich(f func(ctx context.Context, e *schema.Event)) Option {
 	return func(o *options) { o.enrich = f }
+}
+
+// WithMiddleware wraps the handler of every subscription, outside of the subscription's own middleware and inside retry,
+// timeout and recover. The first is outermost; given more than once, the later ones are inside the earlier ones.
+func WithMiddleware(mw ...Middleware) Option {
+	return func(o *options) { o.mw = append(o.mw, mw...) }
 }

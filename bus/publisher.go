@@ -23,7 +23,8 @@ type Publisher interface {
 	// the lanes' policy; every drop is counted, logged at a limited rate, and offered to the Dropped hook.
 	//
 	// It reads values from ctx; a cancelled ctx does not keep the events from being sent. Its error is the caller's own:
-	// an *EventError for an event that is invalid or has no route, or ErrClosed.
+	// an *EventError for an event that is invalid or has no route, or ErrClosed. The bus counts and logs those too, so
+	// that an operation which must not fail because of its event ignores the error: `_ = b.Emit(ctx, event)`.
 	Emit(ctx context.Context, events ...schema.Event) error
 }
 

@@ -20,6 +20,9 @@ var ErrRunning = errors.New("bus: Run was called before: a Bus runs once")
 // subscription ends for good, and then stops receiving, lets handlers finish what was received, and settles it. It
 // returns nil, or the error of the subscription that ended.
 //
+// A program that ends with its signal's context, such as that of signal.NotifyContext, had better not give it to Run but call
+// Close when it ends: Close stops receiving as well, and has a deadline. See also [Bus.Start].
+//
 // Handlers get a context with the values of ctx that is not cancelled when ctx ends: a shutdown lets them finish, for as
 // long as Config.Shutdown allows after the end of ctx, or until the context given to Close ends, whichever comes first.
 // Publishing needs no Run.
@@ -28,14 +31,19 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer close(run.stopped)
-	for _, c := range run.subs {
-		run.receivers.Go(func() { run.receive(c) })
+	return run.wait(ctx)
+}
+
+// wait receives until it is to end, and drains.
+func (r *running) wait(ctx context.Context) error {
+	defer close(r.stopped)
+	for _, c := range r.subs {
+		r.receivers.Go(func() { r.receive(c) })
 	}
-	go run.awaitReady(b.ready)
-	<-run.fetch.Done()
-	run.drain(b.limits.Shutdown)
-	if cause := context.Cause(run.fetch); !errors.Is(cause, errStop) && ctx.Err() == nil {
+	go r.awaitReady(r.bus.ready)
+	<-r.fetch.Done()
+	r.drain(r.bus.limits.Shutdown)
+	if cause := context.Cause(r.fetch); !errors.Is(cause, errStop) && ctx.Err() == nil {
 		return cause
 	}
 	return nil

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
-	"github.com/eventbus-go/eventbus/router"
-	"github.com/eventbus-go/eventbus/router/middleware"
 )
 
 // Defaults of a Subscription.
@@ -37,7 +35,7 @@ type Subscription struct {
 	Events []string
 
 	// Handler handles every wanted event. Either Handler or Handlers is set.
-	Handler router.Handler
+	Handler Handler
 	// Handlers handle events by their types, with the payload decoded; see [On]. Without Events, their types are the
 	// wanted ones.
 	Handlers []TypedHandler
@@ -57,9 +55,9 @@ type Subscription struct {
 	Timeout time.Duration
 	// Retry is the policy for attempts in place. Its zero value makes the default number of attempts; a single attempt
 	// is Attempts: 1.
-	Retry middleware.Policy
+	Retry RetryPolicy
 	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
-	Middleware []router.Middleware
+	Middleware []Middleware
 }
 
 // A Sub is a subscription that was added to a Bus.

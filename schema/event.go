@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -74,6 +75,19 @@ func (e *Event) Key() string {
 func (e Event) WithKey(key string) Event {
 	e.key = key
 	return e
+}
+
+// ParseRef is the inverse of [Ref]: of "user:123" it returns "user" and 123. ok is false where ref is no such reference.
+func ParseRef(ref string) (kind string, id int64, ok bool) {
+	kind, number, ok := strings.Cut(ref, ":")
+	if !ok || kind == "" {
+		return "", 0, false
+	}
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || Ref(kind, id) != ref { // 007 and +7 are not how Ref writes 7
+		return "", 0, false
+	}
+	return kind, id, true
 }
 
 // Ref makes a reference as subjects, actors and resources use it: Ref("user", 123) is "user:123".

@@ -255,6 +255,3 @@ func (q *queue) settle(e *entry, s *brokers.Settlement, again []*entry) []*entry
 	}
 	return again
 }
-
-// Extend does nothing: deliveries have no leases.
-func (m *member) Extend(context.Context, []brokers.Token) error { return nil }
