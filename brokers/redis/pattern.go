@@ -12,13 +12,7 @@ import (
 type plan struct {
 	literals []string // SUBSCRIBE
 	globs    []string // PSUBSCRIBE, without duplicates
-	patterns []pattern
-}
-
-// A pattern is one of ours with the server's pattern that stands for it.
-type pattern struct {
-	brokers.Pattern
-	glob string
+	patterns []brokers.Pattern
 }
 
 // badChannel is a channel of a subscription that cannot be read.
@@ -66,7 +60,7 @@ func (pl *plan) add(p brokers.Pattern) {
 		return
 	}
 	glob := globOf(p.String())
-	pl.patterns = append(pl.patterns, pattern{p, glob})
+	pl.patterns = append(pl.patterns, p)
 	if !slices.Contains(pl.globs, glob) {
 		pl.globs = append(pl.globs, glob)
 	}
@@ -75,19 +69,38 @@ func (pl *plan) add(p brokers.Pattern) {
 // confirmations is how many replies the server gives to the plan's SUBSCRIBE and PSUBSCRIBE.
 func (pl *plan) confirmations() int { return len(pl.literals) + len(pl.globs) }
 
-// owns reports whether a message is the subscription's and comes for the first time. The server matches too much, since
-// its "*" crosses dots, and sends a message once for each subscribed channel and glob that match: it counts for the
-// literal channel, else for the glob of the first pattern that matches. glob is empty for a message that came by SUBSCRIBE.
+// owns reports whether a channel is the subscription's. The server matches too much, since its "*" crosses dots. glob is
+// empty for a message that came by SUBSCRIBE.
 func (pl *plan) owns(glob, channel string) bool {
-	if glob == "" {
-		return true
+	return glob == "" || slices.ContainsFunc(pl.patterns, func(p brokers.Pattern) bool { return p.Match(channel) })
+}
+
+// A filter passes each message of one connection on once.
+//
+// Redis sends a message to a client once for each of its globs that match, one directly after the other. So a message is
+// a copy if it is the same as the one before and comes by another glob; if it comes by a glob that this message came by
+// already, somebody has published the same twice. Taking only what comes by the first glob that matches would be simpler,
+// but miniredis sends a message once, by any glob that matches: a copy too many does less harm than none at all.
+type filter struct {
+	plan    *plan
+	channel string
+	payload string
+	globs   []string // by which this message came so far
+}
+
+func (f *filter) pass(glob, channel, payload string) bool {
+	if !f.plan.owns(glob, channel) {
+		return false
 	}
-	for _, p := range pl.patterns {
-		if p.Match(channel) {
-			return p.glob == glob && !slices.Contains(pl.literals, channel)
-		}
+	if len(f.plan.globs) < 2 {
+		return true // a literal channel is covered by none of the globs, or it would have been left out
 	}
-	return false
+	if f.channel == channel && f.payload == payload && !slices.Contains(f.globs, glob) {
+		f.globs = append(f.globs, glob)
+		return false
+	}
+	f.channel, f.payload, f.globs = channel, payload, append(f.globs[:0], glob)
+	return true
 }
 
 // globOf translates a pattern of ours into one for PSUBSCRIBE that matches no less

@@ -33,6 +33,7 @@ type session struct {
 	name     string // for CLIENT SETNAME; empty means none
 	interval time.Duration
 
+	filter    filter
 	pubsub    *goredis.PubSub
 	dialed    atomic.Bool
 	raw       atomic.Pointer[watchedConn]
@@ -131,7 +132,7 @@ func (s *session) receive(ctx context.Context, receive func(*goredis.Message)) e
 }
 
 func (s *session) accept(m *goredis.Message, receive func(*goredis.Message)) {
-	if s.plan.owns(m.Pattern, m.Channel) {
+	if s.filter.pass(m.Pattern, m.Channel, m.Payload) {
 		receive(m)
 	}
 }

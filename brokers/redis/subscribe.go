@@ -111,7 +111,7 @@ func (r *receiver) run(ctx context.Context) error {
 }
 
 func (r *receiver) newSession() *session {
-	s := &session{client: r.conn.sub, plan: r.plan, interval: r.conn.set.pingInterval}
+	s := &session{client: r.conn.sub, plan: r.plan, filter: filter{plan: r.plan}, interval: r.conn.set.pingInterval}
 	if validName(r.name) {
 		s.name = r.name
 	}

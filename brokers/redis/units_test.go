@@ -131,21 +131,25 @@ func TestAMessageThatComesTwiceIsTheSubscriptionsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		glob, channel string
-		want          bool
+	f := filter{plan: pl}
+	for i, c := range []struct {
+		glob, channel, payload string
+		want                   bool
 	}{
-		{"", "x.y", true},
-		{"a.*", "a.b", true}, {"*.b", "a.b", false}, // both match: the first one has it
-		{"*.b", "c.b", true},
-		{"a.*", "a.b.d", false},                           // the server's * crosses dots
-		{"a.*", "a.c.d", false},                           // no match for a.*,
-		{"*.c.*", "a.c.d", true}, {"*.c.*", "a.c", false}, // but for *.c.>
-		{"x.*.z", "x.q.z", true}, {"x.*.z", "x.q.r.z", false}, //
-		{"a.*", "a.B", false}, {"a.*", "a.", false}, {"a.*", "a.b\n", false}, // names that are none
+		{"", "x.y", "1", true},
+		{"", "x.y", "1", true}, // published twice
+		{"a.*", "a.b", "1", true}, {"*.b", "a.b", "1", false},
+		{"a.*", "a.b", "1", true}, {"*.b", "a.b", "1", false}, // published twice
+		{"*.b", "a.b", "2", true}, {"a.*", "a.b", "2", false}, // the order is the server's
+		{"*.b", "c.b", "2", true},
+		{"a.*", "a.b.d", "1", false},                                // the server's * crosses dots
+		{"a.*", "a.c.d", "1", true}, {"*.c.*", "a.c.d", "1", false}, // it does for a.*, but *.c.> matches
+		{"a.*", "a.c.d", "3", true}, // a server that sends it once
+		{"x.*.z", "x.q.z", "1", true}, {"x.*.z", "x.q.r.z", "1", false},
+		{"a.*", "a.B", "1", false}, {"a.*", "a.", "1", false}, {"a.*", "a.b\n", "1", false}, // names that are none
 	} {
-		if got := pl.owns(c.glob, c.channel); got != c.want {
-			t.Errorf("owns(%q, %q) is %v", c.glob, c.channel, got)
+		if got := f.pass(c.glob, c.channel, c.payload); got != c.want {
+			t.Errorf("%d: pass(%q, %q, %q) is %v", i, c.glob, c.channel, c.payload, got)
 		}
 	}
 }
