@@ -325,6 +325,8 @@ func TestWhatAHandlerReturnsIsWhatItGets(t *testing.T) {
 	}
 }
 
+var nilMap map[string]int
+
 func TestPanicsAreContainedCountedAndTheirStackLoggedOnce(t *testing.T) {
 	var hooks atomic.Int64
 	w := newWorld(t, bus.WithHooks(bus.Hooks{
@@ -336,8 +338,7 @@ func TestPanicsAreContainedCountedAndTheirStackLoggedOnce(t *testing.T) {
 		Handler: func(_ context.Context, e schema.Event) error {
 			switch e.Subject {
 			case "nil map":
-				var m map[string]int
-				m["a"] = 1
+				nilMap["a"] = 1
 			case "value":
 				panic(e.Subject)
 			case "goexit":
@@ -573,7 +574,7 @@ func TestSubscribeRefusesWithEveryReasonAtOnce(t *testing.T) {
 		sub  bus.Subscription
 		want []string
 	}{
-		"nothing set":       {bus.Subscription{}, []string{"Name is empty", "there is no handler", "nothing is subscribed to"}},
+		"nothing set":       {bus.Subscription{}, []string{"there is no Name", "there is no handler", "nothing is subscribed to"}},
 		"taken name":        {bus.Subscription{Name: "taken", Channels: []string{"x.a"}, Handler: handler}, []string{`"taken"`, "unique"}},
 		"bad pattern":       {bus.Subscription{Name: "s", Channels: []string{"x..a"}, Handler: handler}, []string{"Channels[0]"}},
 		"no common channel": {bus.Subscription{Name: "s", Events: []string{"Nope"}, Handler: handler}, []string{"Events[0]"}},

@@ -78,7 +78,7 @@ func (l *Ledger) snapshot() Ledger {
 
 // SubscriptionStats accounts for what a subscription received. At every moment
 //
-//	Received = Handled + Failed + Duplicate + Filtered + InFlight + the sums of Malformed and Dropped
+//	Received = Handled + Failed + Duplicate + Filtered + Redelivered + InFlight + the sums of Malformed and Dropped
 type SubscriptionStats struct {
 	// Received were handed over by the broker.
 	Received int64

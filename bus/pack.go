@@ -14,7 +14,7 @@ import (
 
 // The stages of publishing, in order. A stage's name is the Stage of an [EventError].
 //
-//	enrich     id, time, source, and what Options.Enrich adds from the context
+//	enrich     id, time, source, and what WithEnrich adds from the context
 //	validate   the envelope, its size, forbidden names
 //	route      rules -> channels
 //	encode     the envelope, once, shared by all channels

@@ -68,7 +68,7 @@ func late(indices []int, o brokers.Outcome) func(context.Context, []brokers.Mess
 func panicking(context.Context, []brokers.Message) error { panic("driver bug") }
 
 // sendOne queues one event on the channels a, b and c, has it sent, and returns what its caller and the ledger are told.
-func sendOne(t *testing.T, conn *scriptedConn) (error, Ledger) {
+func sendOne(t *testing.T, conn *scriptedConn) error {
 	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
 	s := &sender{lane: l, conn: conn, durable: conn.durable, panics: func(string, any) {}, abandon: t.Context()}
 	p := &packer{packed: []packed{{id: "1", typ: "t", key: "k", channels: []string{"a", "b", "c"}, priority: schema.Normal}}}
@@ -83,7 +83,7 @@ func sendOne(t *testing.T, conn *scriptedConn) (error, Ledger) {
 	if !led.Balanced() || led.Queued != 0 || l.events != 0 || l.bytes != 0 {
 		t.Errorf("after everything was sent: %+v, %d events, %d bytes", led, l.events, l.bytes)
 	}
-	return c.result(nil), led
+	return c.result(nil)
 }
 
 func states(err error) string {
@@ -140,7 +140,7 @@ func TestWhatTheSenderMakesOfEachAnswer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn := &scriptedConn{durable: test.durable, permanent: test.permanent, script: test.script}
-				err, _ := sendOne(t, conn)
+				err := sendOne(t, conn)
 				if got := fmt.Sprint(conn.calls); got != test.calls {
 					t.Errorf("sent %s, want %s", got, test.calls)
 				}
@@ -226,7 +226,7 @@ func TestAnUnreachableBrokerIsTriedAgainAtLeastEverySecond(t *testing.T) {
 			conn.script = append(conn.script, down)
 		}
 		start := time.Now()
-		if err, _ := sendOne(t, conn); err != nil {
+		if err := sendOne(t, conn); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took > 60*time.Second || took < time.Second {

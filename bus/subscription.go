@@ -143,7 +143,7 @@ func (b *Bus) prepare(s Subscription) (*consumer, error) {
 func (s *Subscription) check() error {
 	var errs []error
 	if s.Name == "" {
-		errs = append(errs, errors.New("Name is empty: logs and counters need one"))
+		errs = append(errs, errors.New("there is no Name: logs and counters need one"))
 	}
 	switch {
 	case s.Handler == nil && len(s.Handlers) == 0:
@@ -155,7 +155,7 @@ func (s *Subscription) check() error {
 		errs = append(errs, errors.New("nothing is subscribed to: set Channels, Events, or Handlers with bus.On"))
 	}
 	if s.Concurrency < 0 || s.Prefetch < 0 {
-		errs = append(errs, errors.New("Concurrency and Prefetch cannot be negative"))
+		errs = append(errs, errors.New("a negative Concurrency or Prefetch cannot be meant"))
 	}
 	seen := make(map[string]bool)
 	for _, h := range s.Handlers {

@@ -46,25 +46,16 @@ const patienceAtStart = 5 * time.Second
 const remedy = "Start that broker, name another one with -url or " + bus.EnvURL + ",\n" +
 	"or name none: then this program brings its own."
 
-// startReceiving runs the bus until it is closed. It returns once every subscription is confirmed, since Redis
-// Pub/Sub forgets what nobody is subscribed to. A service that only publishes needs nothing of this: neither Health
-// nor Run nor Ready.
+// startReceiving asks the broker for a sign of life, so that one which is down is noticed at once, and then waits until it
+// has confirmed every subscription, since Redis Pub/Sub forgets what nobody is subscribed to. A service that only publishes
+// needs neither.
 func startReceiving(ctx context.Context, b *bus.Bus) error {
-	waiting, cancel := context.WithTimeout(ctx, patienceAtStart)
+	ctx, cancel := context.WithTimeout(ctx, patienceAtStart)
 	defer cancel()
-	if err := b.Health(waiting); err != nil {
+	if err := b.Health(ctx); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- b.Run(context.WithoutCancel(ctx)) }()
-	select {
-	case <-b.Ready():
-		return nil
-	case err := <-ended:
-		return err
-	case <-waiting.Done():
-		return fmt.Errorf("not every subscription was confirmed within %v: %w", patienceAtStart, waiting.Err())
-	}
+	return b.Start(ctx)
 }
 
 func closeWithin(ctx context.Context, b *bus.Bus, d time.Duration) error {

@@ -168,9 +168,9 @@ func (c *permissionCache) subscription() bus.Subscription {
 }
 
 func (c *permissionCache) invalidate(_ context.Context, e schema.Event) error {
-	var user int64
-	if _, err := fmt.Sscanf(e.Subject, "user:%d", &user); err != nil {
-		return bus.Permanent(fmt.Errorf("subject %q names no user: %w", e.Subject, err))
+	kind, user, ok := schema.ParseRef(e.Subject)
+	if !ok || kind != "user" {
+		return bus.Permanent(fmt.Errorf("subject %q names no user", e.Subject))
 	}
 	c.mu.Lock()
 	roles, cached := c.roles[user]

@@ -62,7 +62,7 @@ func node(t *testing.T) (interpreter, version string) {
 	t.Helper()
 	path, err := exec.LookPath("node")
 	if err != nil {
-		missing(t, "node: install Node.js 20 or later")
+		missing(t, "node: install Node.js 18 or later")
 	}
 	if _, err := os.Stat(filepath.Join("node", "node_modules", "redis")); err != nil {
 		missing(t, "the package redis in examples/subscribers/node: run examples/subscribers/setup.sh, or npm ci there")

@@ -59,11 +59,11 @@ set_up_python() {
 set_up_node() {
 	cmp -s "$here/node/package-lock.json" "$here/node/node_modules/.installed" && return
 	{ command -v node && command -v npm; } >/dev/null || {
-		lack "node or npm is not installed: install Node.js 20 or later"
+		lack "node or npm is not installed: install Node.js 18 or later"
 		return
 	}
-	node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || {
-		lack "Node.js $(node --version) is too old: install Node.js 20 or later"
+	node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || {
+		lack "Node.js $(node --version) is too old: install Node.js 18 or later"
 		return
 	}
 	(cd "$here/node" && npm ci --silent) || {
