@@ -25,12 +25,14 @@ export async function main(channel, describe) {
   if (!Number.isInteger(limit) || limit < 0) fail(`--count is not a number of events: ${values.count}`);
 
   let count = 0;
+  let stopped = false;
   const stop = () => {
+    stopped = true;
     client.destroy(); // nothing is left to be read
     say(`stopped after ${count} events`);
   };
   const receive = (body) => {
-    if (!client.isOpen) return; // stopped: the rest of what came in one read
+    if (stopped) return; // the rest of what came in one read
     const line = describeBody(body, describe);
     if (line === null) return;
     console.log(line);
@@ -41,10 +43,12 @@ export async function main(channel, describe) {
   const client = newClient();
   let subscribed = false;
   client.on('ready', () => subscribed && console.log('ready')); // connected and subscribed again
-  client.on('error', (error) => say(`not connected, events may be missed: ${error.message || error.code}`));
-  client.on('terminated', () => fail('the server does not let us in'));
+  client.on('error', (error) => {
+    say(`not connected, events may be missed: ${error.message || error.code}`);
+    if (!client.isOpen && !stopped) fail('the server does not let us in'); // it will not connect again
+  });
   for (const signal of ['SIGINT', 'SIGTERM']) {
-    process.once(signal, () => client.isOpen && stop());
+    process.once(signal, () => stopped || stop());
   }
   try {
     await client.connect();
@@ -52,7 +56,7 @@ export async function main(channel, describe) {
     subscribed = true;
     console.log('ready');
   } catch (error) {
-    if (client.isOpen) throw error; // else it was stopped before it could connect
+    if (!stopped) throw error; // else it was stopped before it could connect
   }
 }
 
