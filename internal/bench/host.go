@@ -24,6 +24,19 @@ func (h host) String() string {
 		h.when.Format(time.DateOnly), h.cpu, runtime.GOMAXPROCS(0), runtime.Version(), runtime.GOOS, runtime.GOARCH, h.redis)
 }
 
+// busy says what else the machine does, where Linux tells; empty where it does next to nothing.
+func busy() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil || load < 0.5 {
+		return ""
+	}
+	return fmt.Sprintf("the machine is busy (load %.1f): figures are too low and ratios uncertain", load)
+}
+
 // cpuName is what Linux calls the processor; elsewhere only its architecture is known.
 func cpuName() string {
 	f, err := os.Open("/proc/cpuinfo")

@@ -119,6 +119,9 @@ func measure(ctx context.Context, o options, p plan, redis *testbroker.Redis, ou
 	l := &lab{plan: p, redis: redis, clock: clockCost(), progress: progress, figures: make(figures)}
 	h := thisHost(redis.Version())
 	l.say("%s; reading the clock costs %d ns, taken off where single calls are measured", h, l.clock)
+	if text := busy(); text != "" {
+		l.say("%s", text)
+	}
 	var rows []row
 	for _, e := range experiments {
 		if o.row != nil && !o.row.MatchString(e.name) {
