@@ -41,20 +41,20 @@ func newQueue(l limits) *queue {
 	return &queue{limits: l, wake: make(chan struct{}, 1)}
 }
 
-// put appends a message, or counts it as missed where the limits are reached. A body that is over the limit alone is
-// taken where nothing else waits: it would never come through otherwise.
-func (q *queue) put(e entry, now func() time.Time) {
+// put appends messages that were received by now, or counts them as missed where the limits are reached. A body that is over
+// the limit alone is taken where nothing else waits: it would never come through otherwise.
+func (q *queue) put(entries []entry, now time.Time) {
 	q.mu.Lock()
-	full := q.messages >= q.limits.messages || q.messages > 0 && q.bytes+len(e.body) > q.limits.bytes
-	if full {
-		at := now()
-		q.putGap(brokers.Gap{Since: at, Until: at, Reason: brokers.GapOverflow, Missed: 1})
-	} else {
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		if q.messages >= q.limits.messages || q.messages > 0 && q.bytes+len(e.body) > q.limits.bytes {
+			q.putGap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: 1})
+			continue
+		}
 		q.messages++
 		q.bytes += len(e.body)
 		q.append(e)
 	}
-	q.mu.Unlock()
 }
 
 // ready appends the news that the subscription was confirmed.

@@ -34,6 +34,7 @@ type session struct {
 	interval time.Duration
 
 	filter    filter
+	listener  listener
 	pubsub    *goredis.PubSub
 	dialed    atomic.Bool
 	raw       atomic.Pointer[watchedConn]
@@ -41,9 +42,16 @@ type session struct {
 	confirmed bool
 }
 
-// run subscribes, calls ready when the server has confirmed all channels, and then receive for each message of the
-// subscription, until ctx ends or the connection does. It returns why, never nil. It calls from its caller's goroutine.
-func (s *session) run(ctx context.Context, ready func(), receive func(*goredis.Message)) error {
+// A listener is told what a session hears, from the goroutine of the session's run.
+type listener interface {
+	ready()                   // the server has confirmed all channels
+	receive(*goredis.Message) // a message of the subscription
+	idle()                    // nothing more was received so far
+}
+
+// run subscribes and tells l what it hears, until ctx ends or the connection does. It returns why, never nil.
+func (s *session) run(ctx context.Context, l listener) error {
+	s.listener = l
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, sessionKey{}, s))
 	defer cancel()
 	s.pubsub = s.client.Subscribe(ctx)
@@ -56,9 +64,9 @@ func (s *session) run(ctx context.Context, ready func(), receive func(*goredis.M
 	watch.Go(func() { s.watch(ctx) })
 	defer watch.Wait()
 	defer cancel()
-	err := s.confirm(ctx, ready, receive)
+	err := s.confirm(ctx)
 	for err == nil {
-		err = s.receive(ctx, receive)
+		err = s.receive(ctx)
 	}
 	if s.silent.Load() {
 		return errSilent
@@ -88,7 +96,7 @@ func (s *session) subscribe(ctx context.Context) error {
 }
 
 // confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after ready.
-func (s *session) confirm(ctx context.Context, ready func(), receive func(*goredis.Message)) error {
+func (s *session) confirm(ctx context.Context) error {
 	var early []*goredis.Message
 	named := s.name == ""
 	for missing := s.plan.confirmations(); missing > 0; {
@@ -106,15 +114,15 @@ func (s *session) confirm(ctx context.Context, ready func(), receive func(*gored
 		named = true // the reply to CLIENT SETNAME came first, and a user who may not set it has no name
 	}
 	s.confirmed = true
-	ready()
+	s.listener.ready()
 	for _, m := range early {
-		s.accept(m, receive)
+		s.accept(m)
 	}
 	return nil
 }
 
 // receive reads once. An error reply comes where the user may not PING: it is a sign of life like any other.
-func (s *session) receive(ctx context.Context, receive func(*goredis.Message)) error {
+func (s *session) receive(ctx context.Context) error {
 	reply, err := s.next(ctx)
 	if err != nil {
 		if isReply(err) {
@@ -124,16 +132,16 @@ func (s *session) receive(ctx context.Context, receive func(*goredis.Message)) e
 	}
 	switch r := reply.(type) {
 	case *goredis.Message:
-		s.accept(r, receive)
+		s.accept(r)
 	case *goredis.Subscription:
 		return fmt.Errorf("%w: the client subscribed again", errSessionOver)
 	}
 	return nil
 }
 
-func (s *session) accept(m *goredis.Message, receive func(*goredis.Message)) {
+func (s *session) accept(m *goredis.Message) {
 	if s.filter.pass(m.Pattern, m.Channel, m.Payload) {
-		receive(m)
+		s.listener.receive(m)
 	}
 }
 
@@ -180,7 +188,7 @@ func (s *session) dial(ctx context.Context, dial dialFunc, network, addr string)
 	if err != nil {
 		return nil, err
 	}
-	w := &watchedConn{Conn: nc, since: time.Now()}
+	w := &watchedConn{Conn: nc, since: time.Now(), idle: s.listener.idle}
 	s.raw.Store(w)
 	if ctx.Err() != nil { // interrupt may have come before there was anything to close
 		_ = nc.Close()
@@ -205,14 +213,16 @@ func (s *session) lastByte() time.Time {
 	return w.since.Add(time.Duration(w.last.Load()))
 }
 
-// A watchedConn knows when the last byte came.
+// A watchedConn knows when the last byte came, and tells when it is about to wait for the next one.
 type watchedConn struct {
 	net.Conn
+	idle  func()
 	since time.Time
 	last  atomic.Int64 // nanoseconds after since
 }
 
 func (w *watchedConn) Read(b []byte) (int, error) {
+	w.idle()
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.last.Store(int64(time.Since(w.since)))

@@ -65,6 +65,7 @@ type receiver struct {
 	name     string
 	maxBytes int
 	queue    *queue
+	received []entry // and not in the queue yet
 
 	everReady bool
 	lost      outage
@@ -85,7 +86,8 @@ func (r *receiver) run(ctx context.Context) error {
 		}
 		s := r.newSession()
 		started := time.Now()
-		err := s.run(ctx, r.ready, r.receive)
+		err := s.run(ctx, r)
+		r.idle()
 		if ctx.Err() != nil {
 			if s.confirmed {
 				return nil
@@ -118,6 +120,17 @@ func (r *receiver) newSession() *session {
 	return s
 }
 
+// idle hands over what was received. It is called before the reader waits for the server, so that one lock and one wake-up
+// serve all messages that came together, and none of them waits for the next one.
+func (r *receiver) idle() {
+	if len(r.received) == 0 {
+		return
+	}
+	r.queue.put(r.received, time.Now())
+	clear(r.received)
+	r.received = r.received[:0]
+}
+
 // ready is called when the server has confirmed a session's channels.
 func (r *receiver) ready() {
 	if !r.everReady {
@@ -145,14 +158,14 @@ func (r *receiver) reportRefusal(err error) {
 	r.lost.since = time.Now()
 }
 
-// receive takes one message of the subscription. It never waits for the sink.
+// receive takes one message of the subscription.
 func (r *receiver) receive(m *goredis.Message) {
 	e := entry{channel: m.Channel, body: bytesOf(m.Payload)}
 	if r.maxBytes > 0 && len(e.body) > r.maxBytes {
 		e.size = len(e.body)
 		e.body = []byte(m.Payload[:min(tooLargeKept, r.maxBytes)])
 	}
-	r.queue.put(e, time.Now)
+	r.received = append(r.received, e)
 }
 
 // backoff returns the delay before an attempt, the first one being 0. random is from 0 to 1.

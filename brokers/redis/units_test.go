@@ -192,10 +192,9 @@ func TestAPipelineEndsAtItsBounds(t *testing.T) {
 }
 
 func TestAQueueKeepsOrderAndCountsWhatItDrops(t *testing.T) {
-	now := func() time.Time { return time.Unix(1, 0) }
 	put := func(q *queue, bodies ...string) {
 		for _, b := range bodies {
-			q.put(entry{channel: "c", body: []byte(b)}, now)
+			q.put([]entry{{channel: "c", body: []byte(b)}}, time.Unix(1, 0))
 		}
 	}
 	show := func(q *queue) string {
