@@ -22,8 +22,8 @@ var benchBody = make([]byte, 392)
 
 const benchChannel = "user_service.events.all"
 
-// BenchmarkPublish compares Publish with pipelines written by hand over one connection, and with go-redis as most people use
-// it. One operation is one message; nobody subscribes.
+// BenchmarkPublish compares Publish with pipelines written by hand over one connection, and with go-redis as most
+// people use it. One operation is one message; nobody subscribes.
 func BenchmarkPublish(b *testing.B) {
 	server := testbroker.RealRedis(b)
 	for _, batch := range []int{1, 64, 256, 512, 1024, 4096} {
@@ -117,8 +117,8 @@ func (s *countingSink) Gap(g brokers.Gap) {
 func (s *countingSink) Deliver(batch []brokers.Delivery) { s.got.Add(int64(len(batch))) }
 
 // BenchmarkReceive sends from connections written by hand and measures what a subscription receives, next to a raw
-// connection that only counts bytes and to go-redis's own ReceiveMessage. It never has more than window messages on their way,
-// so that the server does not cut a slow receiver off.
+// connection that only counts bytes and to go-redis's own ReceiveMessage. It never has more than window messages on
+// their way, so that the server does not cut a slow receiver off.
 func BenchmarkReceive(b *testing.B) {
 	server := testbroker.RealRedis(b)
 	b.Run("driver", func(b *testing.B) {

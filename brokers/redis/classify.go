@@ -12,7 +12,8 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// Error replies begin with a word that says what kind they are (https://redis.io/docs/latest/develop/reference/protocol-spec).
+// Error replies begin with a word that says what kind they are
+// (https://redis.io/docs/latest/develop/reference/protocol-spec).
 var (
 	// passing replies say that the server does not take anything just now: nothing was executed, and it may be later.
 	passing = []string{

@@ -49,8 +49,8 @@ var (
 	_ brokers.Pinger = (*conn)(nil)
 )
 
-// Open opens a connection for a redis or rediss URL: see the package comment. It does not wait for the server. It reports
-// what can never work, such as an unknown parameter or a certificate that is not there.
+// Open opens a connection for a redis or rediss URL: see the package comment. It does not wait for the server. It
+// reports what can never work, such as an unknown parameter or a certificate that is not there.
 func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
 	set, opt, err := readURL(u)
 	if err != nil {
@@ -65,9 +65,9 @@ func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
 	return c, nil
 }
 
-// New returns a Conn that publishes through client and subscribes on connections of its own that it opens as client would:
-// address, credentials, TLS and dialer are those of client's options. Close leaves client open. Whatever client's
-// MaxRetries, nothing is sent twice.
+// New returns a Conn that publishes through client and subscribes on connections of its own that it opens as client
+// would: address, credentials, TLS and dialer are those of client's options. Close leaves client open. Whatever
+// client's MaxRetries, nothing is sent twice.
 func New(client *goredis.Client, opts ...Option) brokers.Conn {
 	set := defaults()
 	for _, o := range opts {
@@ -101,8 +101,8 @@ func (c *conn) Capabilities() brokers.Capabilities {
 	return p
 }
 
-// Retryable reports whether err may go away by itself: lost connections and a server that is loading do, wrong passwords and
-// commands that the server refuses do not.
+// Retryable reports whether err may go away by itself: lost connections and a server that is loading do, wrong
+// passwords and commands that the server refuses do not.
 func (c *conn) Retryable(err error) bool { return retryable(err) }
 
 // Ping asks the server for a reply over a connection of the pool.

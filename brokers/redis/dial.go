@@ -39,11 +39,12 @@ func (c *conn) dialer(dial dialFunc) dialFunc {
 	}
 }
 
-// A stillborn connection fails with the error of its dialling when it is first used, which is at once, by the handshake.
+// A stillborn connection fails with the error of its dialling when it is first used, which is at once, by the
+// handshake.
 //
-// go-redis's pool must not see a dial fail. Suppose a broker is down: the pool writes a line to a log of its own for each
-// attempt, and after as many failures as it has connections it answers without dialling, until a goroutine of its own,
-// which nobody can stop and which looks once a second, has found the broker again.
+// go-redis's pool must not see a dial fail. Suppose a broker is down: the pool writes a line to a log of its own for
+// each attempt, and after as many failures as it has connections it answers without dialling, until a goroutine of its
+// own, which nobody can stop and which looks once a second, has found the broker again.
 type stillborn struct{ err error }
 
 func (s stillborn) Read([]byte) (int, error)         { return 0, s.err }
@@ -61,9 +62,9 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-// greet is called for each new connection, before it is used. Suppose the server wants a password that it was not given,
-// or has no room for another client: go-redis would go on after the handshake was answered with an error, and a batch
-// would be written to a connection that takes nothing. One PING tells, so that the batch is NotSent.
+// greet is called for each new connection, before it is used. Suppose the server wants a password that it was not
+// given, or has no room for another client: go-redis would go on after the handshake was answered with an error, and a
+// batch would be written to a connection that takes nothing. One PING tells, so that the batch is NotSent.
 func greet(ctx context.Context, cn *goredis.Conn) error {
 	err := cn.Ping(ctx).Err()
 	if goredis.HasErrorPrefix(err, "NOPERM") {

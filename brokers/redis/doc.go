@@ -1,12 +1,12 @@
 // Package redis carries messages over Redis Pub/Sub: redis:// and, with TLS, rediss://.
 //
-// It is the fastest broker and the one that promises least. A message reaches the subscribers that are connected when it
-// is published, and nobody else: nothing is stored. What a subscriber may have missed is reported as a brokers.Gap, with
-// a count where it was this package that dropped, and without one where the connection was lost. Take redis+stream://
-// where an event must not be lost, or where subscribers share the work.
+// It is the fastest broker and the one that promises least. A message reaches the subscribers that are connected when
+// it is published, and nobody else: nothing is stored. What a subscriber may have missed is reported as a brokers.Gap,
+// with a count where it was this package that dropped, and without one where the connection was lost. Take
+// redis+stream:// where an event must not be lost, or where subscribers share the work.
 //
-// A message on the wire is its body and nothing else, on the Redis channel of its own name, so that any Redis client can
-// publish and subscribe. There is no key space in Pub/Sub: the database number of the URL changes nothing about who
+// A message on the wire is its body and nothing else, on the Redis channel of its own name, so that any Redis client
+// can publish and subscribe. There is no key space in Pub/Sub: the database number of the URL changes nothing about who
 // hears what.
 //
 // # URL
@@ -28,8 +28,8 @@
 //
 // # How it works
 //
-// Publish writes a batch as pipelines of PUBLISH, one after the other on one connection of a pool. Each subscription has
-// a connection of its own, a goroutine that reads it and never waits for anything but the server, and a bounded buffer
-// from which the caller of Subscribe feeds the sink. A connection lives as long as bytes come in, not as long as bytes
-// go out: a half-open one would take those for hours.
+// Publish writes a batch as pipelines of PUBLISH, one after the other on one connection of a pool. Each subscription
+// has a connection of its own, a goroutine that reads it and never waits for anything but the server, and a bounded
+// buffer from which the caller of Subscribe feeds the sink. A connection lives as long as bytes come in, not as long as
+// bytes go out: a half-open one would take those for hours.
 package redis

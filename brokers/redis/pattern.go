@@ -69,18 +69,19 @@ func (pl *plan) add(p brokers.Pattern) {
 // confirmations is how many replies the server gives to the plan's SUBSCRIBE and PSUBSCRIBE.
 func (pl *plan) confirmations() int { return len(pl.literals) + len(pl.globs) }
 
-// owns reports whether a channel is the subscription's. The server matches too much, since its "*" crosses dots. glob is
-// empty for a message that came by SUBSCRIBE.
+// owns reports whether a channel is the subscription's. The server matches too much, since its "*" crosses dots. glob
+// is empty for a message that came by SUBSCRIBE.
 func (pl *plan) owns(glob, channel string) bool {
 	return glob == "" || slices.ContainsFunc(pl.patterns, func(p brokers.Pattern) bool { return p.Match(channel) })
 }
 
 // A filter passes each message of one connection on once.
 //
-// Redis sends a message to a client once for each of its globs that match, one directly after the other. So a message is
-// a copy if it is the same as the one before and comes by another glob; if it comes by a glob that this message came by
-// already, somebody has published the same twice. Taking only what comes by the first glob that matches would be simpler,
-// but miniredis sends a message once, by any glob that matches: a copy too many does less harm than none at all.
+// Redis sends a message to a client once for each of its globs that match, one directly after the other. So a message
+// is a copy if it is the same as the one before and comes by another glob; if it comes by a glob that this message came
+// by already, somebody has published the same twice. Taking only what comes by the first glob that matches would be
+// simpler, but miniredis sends a message once, by any glob that matches: a copy too many does less harm than none at
+// all.
 type filter struct {
 	plan    *plan
 	channel string

@@ -15,9 +15,9 @@ import (
 )
 
 // One pipeline has at most so many commands and, unless it is a single one, so many bytes of bodies. More commands gain
-// nothing (measured: see BenchmarkPublish), and each pipeline has one read_timeout and one write_timeout. go-redis writes a
-// whole pipeline before it reads the first reply; that cannot block both sides for ever, since the server keeps the replies,
-// 4 bytes each, until they are read.
+// nothing (measured: see BenchmarkPublish), and each pipeline has one read_timeout and one write_timeout. go-redis
+// writes a whole pipeline before it reads the first reply; that cannot block both sides for ever, since the server
+// keeps the replies, 4 bytes each, until they are read.
 const (
 	pipelineCommands = 512
 	pipelineBytes    = 1 << 20
@@ -34,8 +34,8 @@ const grace = 30 * time.Millisecond
 // errAbandoned keeps a command from being written whose Publish has given up.
 var errAbandoned = errors.New("abandoned by its caller")
 
-// Publish sends msgs as pipelines of PUBLISH, each of them after the replies to the one before. Where one fails, the rest
-// of msgs is NotSent, so that no message overtakes another one of its key.
+// Publish sends msgs as pipelines of PUBLISH, each of them after the replies to the one before. Where one fails, the
+// rest of msgs is NotSent, so that no message overtakes another one of its key.
 func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if len(msgs) == 0 {
 		return nil
@@ -63,7 +63,8 @@ func (c *conn) publishFitting(ctx context.Context, msgs []brokers.Message) error
 	var failed []brokers.MessageError
 	for i, m := range msgs {
 		if n := len(m.Body); n > c.set.maxBytes {
-			failed = append(failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: bodyTooLong{n, c.set.maxBytes}})
+			err := bodyTooLong{n, c.set.maxBytes}
+			failed = append(failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: err})
 			continue
 		}
 		fitting, indexes = append(fitting, m), append(indexes, i)
@@ -144,7 +145,8 @@ func (c *conn) finish(p *publication) error {
 	return &brokers.BatchError{Failed: failed}
 }
 
-// A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per message.
+// A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per
+// message.
 type publication struct {
 	client   *goredis.Client
 	commands []*command
@@ -230,11 +232,11 @@ func (p *publication) prepare(n int) {
 	}
 }
 
-// outcomes notes what became of the messages of a pipeline that ended with failure, and returns the first error that says
-// that one was not taken but may be later.
+// outcomes notes what became of the messages of a pipeline that ended with failure, and returns the first error that
+// says that one was not taken but may be later.
 //
-// A command without an error was taken, unless it was never written: go-redis gives the commands no error at all where it
-// was an error reply that kept it from having a connection, such as the one to a wrong password.
+// A command without an error was taken, unless it was never written: go-redis gives the commands no error at all where
+// it was an error reply that kept it from having a connection, such as the one to a wrong password.
 func (p *publication) outcomes(from, to int, failure error) (stop error) {
 	begun := int(p.begun.Load() &^ abandonedBit)
 	p.mu.Lock()
@@ -308,8 +310,8 @@ type command struct {
 	body    body
 }
 
-// noContext is the context of a command itself, which go-redis reads for MONITOR only. A real one would be kept alive by
-// the pool.
+// noContext is the context of a command itself, which go-redis reads for MONITOR only. A real one would be kept alive
+// by the pool.
 var noContext context.Context
 
 func newCommand(p *publication) *command {
@@ -321,8 +323,8 @@ func newCommand(p *publication) *command {
 // NoRetry keeps a client that we were given from sending a pipeline again whose replies were lost.
 func (c *command) NoRetry() bool { return true }
 
-// A body is written by go-redis as what MarshalBinary returns, at the moment when it is written. That moment divides what
-// was certainly not sent from what may have been.
+// A body is written by go-redis as what MarshalBinary returns, at the moment when it is written. That moment divides
+// what was certainly not sent from what may have been.
 type body struct {
 	p     *publication
 	data  []byte

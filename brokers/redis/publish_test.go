@@ -44,8 +44,8 @@ func count(all []brokers.Outcome, o brokers.Outcome) (n int) {
 	return n
 }
 
-// lateness is by how much f takes longer than wants. On a machine that has other things to do, timers and goroutines are
-// late as well, so the best of three counts.
+// lateness is by how much f takes longer than wants. On a machine that has other things to do, timers and goroutines
+// are late as well, so the best of three counts.
 func lateness(want time.Duration, f func()) time.Duration {
 	best := time.Hour
 	for range 3 {
@@ -99,7 +99,8 @@ func TestPublishIntoAFrozenServerReturnsAtItsContextsEnd(t *testing.T) {
 		big[i] = message("a.b", fmt.Sprintf("big-%d-", i)+strings.Repeat("x", 256<<10))
 	}
 	unknown, notSent := 0, 0
-	for name, ends := range map[string]func() (context.Context, context.CancelFunc){"deadline": deadline, "cancel": cancelled} {
+	type ender func() (context.Context, context.CancelFunc)
+	for name, ends := range map[string]ender{"deadline": deadline, "cancel": cancelled} {
 		for _, msgs := range [][]brokers.Message{{message("a.b", name)}, big} {
 			var err error
 			late := lateness(200*time.Millisecond, func() {
@@ -179,7 +180,8 @@ func TestPublishIntoABlackHoleSendsNothingEver(t *testing.T) {
 	}); late > 100*time.Millisecond {
 		t.Errorf("Publish returned %v after its ctx had ended", late)
 	}
-	if got := count(outcomes(t, 3, err), brokers.NotSent); got != 3 || !errors.Is(err, context.Canceled) || !c.Retryable(err) {
+	got := count(outcomes(t, 3, err), brokers.NotSent)
+	if got != 3 || !errors.Is(err, context.Canceled) || !c.Retryable(err) {
 		t.Errorf("%v, %d not sent", err, got)
 	}
 }
@@ -240,12 +242,13 @@ func TestAPipelineThatIsLostIsUnknownAndTheRestOfItsBatchIsNotSent(t *testing.T)
 
 func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing.T) {
 	server := testbroker.RealRedis(t)
-	if _, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "+@all", "resetchannels", "&allowed*"); err != nil {
+	_, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "+@all", "resetchannels", "&allowed*")
+	if err != nil {
 		t.Fatal(err)
 	}
 	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?read_timeout=200ms")
 	msgs := []brokers.Message{message("denied", "0"), message("allowed", "1"), message("denied", "2")}
-	err := c.Publish(t.Context(), msgs)
+	err = c.Publish(t.Context(), msgs)
 	got := outcomes(t, 3, err)
 	if got[0] != brokers.Rejected || got[1] != brokers.Confirmed || got[2] != brokers.Rejected || c.Retryable(err) {
 		t.Errorf("%v: %v", got, err)
@@ -268,7 +271,8 @@ func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing
 
 func TestAUserWhoMayOnlyPublishAndSubscribeNeedsNothingElse(t *testing.T) {
 	server := testbroker.RealRedis(t)
-	_, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "+publish", "+subscribe", "+psubscribe", "+hello", "allchannels")
+	_, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "allchannels",
+		"+publish", "+subscribe", "+psubscribe", "+hello")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,8 +41,8 @@ func newQueue(l limits) *queue {
 	return &queue{limits: l, wake: make(chan struct{}, 1)}
 }
 
-// put appends messages that were received by now, or counts them as missed where the limits are reached. A body that is over
-// the limit alone is taken where nothing else waits: it would never come through otherwise.
+// put appends messages that were received by now, or counts them as missed where the limits are reached. A body that is
+// over the limit alone is taken where nothing else waits: it would never come through otherwise.
 func (q *queue) put(entries []entry, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -95,7 +95,8 @@ func (s *session) subscribe(ctx context.Context) error {
 	return s.raw.Load().SetReadDeadline(time.Time{})
 }
 
-// confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after ready.
+// confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after
+// ready.
 func (s *session) confirm(ctx context.Context) error {
 	var early []*goredis.Message
 	named := s.name == ""
@@ -230,8 +231,8 @@ func (w *watchedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// bytesOf returns the bytes of s without copying them. Nobody may modify them: a brokers.Message's Body is not modified by
-// contract, and the string is one that go-redis made for this message alone, of a buffer of its own.
+// bytesOf returns the bytes of s without copying them. Nobody may modify them: a brokers.Message's Body is not modified
+// by contract, and the string is one that go-redis made for this message alone, of a buffer of its own.
 func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }

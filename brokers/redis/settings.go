@@ -36,10 +36,10 @@ type limits struct {
 }
 
 // The defaults: a second is 1,000 times what a healthy server takes for a pipeline, and short enough that a frozen one
-// holds few of them. Two pings and a reconnect fit into 10 s. The buffer takes what the server itself would keep for a slow
-// subscriber (client-output-buffer-limit pubsub 32mb), so that a burst is dropped and counted here before it is there,
-// where a subscriber is cut off and nobody counts. A body may have half of that: a larger one does not fit behind any
-// backlog, and one of 32 MB cuts off every subscriber of its channel.
+// holds few of them. Two pings and a reconnect fit into 10 s. The buffer takes what the server itself would keep for a
+// slow subscriber (client-output-buffer-limit pubsub 32mb), so that a burst is dropped and counted here before it is
+// there, where a subscriber is cut off and nobody counts. A body may have half of that: a larger one does not fit
+// behind any backlog, and one of 32 MB cuts off every subscriber of its channel.
 func defaults() settings {
 	return settings{
 		dialTimeout:  2 * time.Second,
@@ -65,9 +65,9 @@ func PingInterval(d time.Duration) Option {
 	}
 }
 
-// Buffer bounds what waits for the sink of one subscription, in messages and in bytes of their bodies. More than that is
-// dropped, newest first, and reported as a Gap with the count. The default is 65,536 messages and 32 MiB; a bound that is
-// not positive leaves the default.
+// Buffer bounds what waits for the sink of one subscription, in messages and in bytes of their bodies. More than that
+// is dropped, newest first, and reported as a Gap with the count. The default is 65,536 messages and 32 MiB; a bound
+// that is not positive leaves the default.
 func Buffer(messages, bytes int) Option {
 	return func(s *settings) {
 		if messages > 0 {
@@ -79,9 +79,9 @@ func Buffer(messages, bytes int) Option {
 	}
 }
 
-// MaxBytes is the longest body that is published, in bytes; a longer one is Rejected. The default is 16 MiB, half of what
-// a server by default keeps for a subscriber before it cuts it off: raise client-output-buffer-limit with it. Redis itself
-// takes up to 512 MiB (proto-max-bulk-len). An n that is not positive leaves the default.
+// MaxBytes is the longest body that is published, in bytes; a longer one is Rejected. The default is 16 MiB, half of
+// what a server by default keeps for a subscriber before it cuts it off: raise client-output-buffer-limit with it.
+// Redis itself takes up to 512 MiB (proto-max-bulk-len). An n that is not positive leaves the default.
 func MaxBytes(n int) Option {
 	return func(s *settings) {
 		if n > 0 {

@@ -18,9 +18,9 @@ const (
 )
 
 // The delays between attempts to connect: the first one comes at once, the others after exponential backoff with full
-// jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). The longest, with dial_timeout and
-// read_timeout, brings a subscription back within 5 s of its server. A connection that lived for steadyAfter was not part
-// of the trouble.
+// jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). The longest, with dial_timeout
+// and read_timeout, brings a subscription back within 5 s of its server. A connection that lived for steadyAfter was
+// not part of the trouble.
 const (
 	backoffMin  = 50 * time.Millisecond
 	backoffMax  = time.Second
@@ -30,6 +30,9 @@ const (
 // Subscribe feeds sink from a connection of its own: see brokers.Conn. After ctx's end it hands over what was received
 // before. It returns an error where the server refuses the user, the password, a channel or the certificates before the
 // subscription was ready for the first time; a later refusal is reported as a Gap and tried again.
+//
+// A Gap for a lost connection begins when the last byte of the server came. What is missed may have been published
+// earlier, by as much as the server was behind in sending.
 func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink brokers.Sink) error {
 	if s.Group != "" {
 		return &brokers.CapabilityError{
@@ -120,8 +123,8 @@ func (r *receiver) newSession() *session {
 	return s
 }
 
-// idle hands over what was received. It is called before the reader waits for the server, so that one lock and one wake-up
-// serve all messages that came together, and none of them waits for the next one.
+// idle hands over what was received. It is called before the reader waits for the server, so that one lock and one
+// wake-up serve all messages that came together, and none of them waits for the next one.
 func (r *receiver) idle() {
 	if len(r.received) == 0 {
 		return

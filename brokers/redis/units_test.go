@@ -27,6 +27,7 @@ func (r reply) Error() string { return string(r) }
 func (reply) RedisError()     {}
 
 func TestAnErrorDecidesWhatBecameOfItsMessage(t *testing.T) {
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
 	dialErr := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	for _, c := range []struct {
 		err       error
@@ -45,7 +46,7 @@ func TestAnErrorDecidesWhatBecameOfItsMessage(t *testing.T) {
 		{goredis.ErrClosed, brokers.Unknown, brokers.NotSent, false},
 		{errAbandoned, brokers.Unknown, brokers.NotSent, true},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, brokers.Unknown, brokers.NotSent, false},
-		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, brokers.Unknown, brokers.NotSent, false},
+		{alert, brokers.Unknown, brokers.NotSent, false},
 		{reply("ERR unknown command"), brokers.Rejected, brokers.NotSent, false},
 		{reply("WRONGTYPE Operation against a key"), brokers.Rejected, brokers.NotSent, false},
 		{reply("NOPERM this user has no permissions"), brokers.Rejected, brokers.NotSent, false},
@@ -265,8 +266,8 @@ func TestAQueueKeepsOrderAndCountsWhatItDrops(t *testing.T) {
 }
 
 func TestAURLSaysEverything(t *testing.T) {
-	u, err := brokers.ParseURL("redis://bob:s%40cret@[::1]/3?dial_timeout=1ms&read_timeout=2ms&write_timeout=3ms&pool_size=4" +
-		"&ping_interval=5ms&buffer_messages=6&buffer_bytes=7&client_name=me&max_bytes=8")
+	u, err := brokers.ParseURL("redis://bob:s%40cret@[::1]/3?dial_timeout=1ms&read_timeout=2ms&write_timeout=3ms" +
+		"&pool_size=4&ping_interval=5ms&buffer_messages=6&buffer_bytes=7&client_name=me&max_bytes=8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestAURLSaysEverything(t *testing.T) {
 	if set != want {
 		t.Errorf("%+v, wants %+v", set, want)
 	}
-	if opt.Addr != "[::1]:6379" || opt.Username != "bob" || opt.Password != "s@cret" || opt.DB != 3 || opt.TLSConfig != nil {
+	if opt.Addr != "[::1]:6379" || opt.Username != "bob" || opt.Password != "s@cret" || opt.DB != 3 {
 		t.Errorf("%+v", opt)
 	}
 	if opt.MaxRetries != -1 || !opt.ContextTimeoutEnabled || opt.DialerRetries != 1 {

@@ -17,9 +17,9 @@ type process struct {
 // startProcess starts cmd such that it dies with this program where the system can do that (see dieWithParent).
 //
 // The signal that Linux sends to an orphan is sent when the thread that started the child ends, not when its process
-// does. Suppose an ordinary goroutine starts the child and returns: the runtime may end its thread whenever it likes, and
-// the server would be killed in the middle of a test. So one goroutine, locked to its thread, starts the child and stays
-// until the child has ended.
+// does. Suppose an ordinary goroutine starts the child and returns: the runtime may end its thread whenever it likes,
+// and the server would be killed in the middle of a test. So one goroutine, locked to its thread, starts the child and
+// stays until the child has ended.
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	started := make(chan error, 1)

@@ -52,7 +52,8 @@ type Redis struct {
 // readyTimeout is how long a server may take to answer. redis-server takes some 10 ms on an idle machine.
 const readyTimeout = 20 * time.Second
 
-// Start starts a redis-server and waits until it answers. It returns ErrNoServer where none is installed. Stop stops it.
+// Start starts a redis-server and waits until it answers. It returns ErrNoServer where none is installed. Stop stops
+// it.
 func Start(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	r := &Redis{opts: opts}
 	if opts.InProcess {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// StartRedis starts a redis-server for one test and stops it when the test has ended. Where none is installed it skips the
-// test, or fails it: see the package comment.
+// StartRedis starts a redis-server for one test and stops it when the test has ended. Where none is installed it skips
+// the test, or fails it: see the package comment.
 func StartRedis(tb testing.TB, opts RedisOptions) *Redis {
 	tb.Helper()
 	if opts.Name == "" {
@@ -34,7 +34,8 @@ func RealRedis(tb testing.TB) *Redis {
 	return StartRedis(tb, RedisOptions{})
 }
 
-// AnyRedis starts a redis-server for one test, or a miniredis in this process where none is installed and none is required.
+// AnyRedis starts a redis-server for one test, or a miniredis in this process where none is installed and none is
+// required.
 func AnyRedis(tb testing.TB) *Redis {
 	tb.Helper()
 	return StartRedis(tb, RedisOptions{InProcess: !Installed() && os.Getenv(EnvRequireReal) != "1"})

@@ -39,7 +39,9 @@ func newTLSFiles(dir string) (*TLSFiles, error) {
 }
 
 // writeCert makes a key and a certificate signed by ca, or a CA of its own where ca is nil, valid for a day.
-func writeCert(certPath, keyPath string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func writeCert(
+	certPath, keyPath string, ca *x509.Certificate, caKey *ecdsa.PrivateKey,
+) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
