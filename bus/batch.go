@@ -17,6 +17,7 @@ type batch struct {
 	entries []entry
 	msgs    []brokers.Message
 	refs    []messageRef // of msgs, index by index
+	awaited bool         // by the caller of a Publish or Send
 }
 
 // A messageRef says which event and which of its channels a message is.
@@ -38,6 +39,7 @@ func (l *lane) take(b *batch, maxEvents int) (ok, closed bool) {
 			break
 		}
 		bytes += n * len(next.body)
+		b.awaited = b.awaited || next.call != nil
 		b.entries = append(b.entries, l.queue.pop())
 		b.addMessages(len(b.entries) - 1)
 	}
@@ -77,7 +79,7 @@ func (b *batch) keep(indices []int) {
 func (b *batch) reset() {
 	clear(b.entries)
 	clear(b.msgs)
-	b.entries, b.msgs, b.refs = b.entries[:0], b.msgs[:0], b.refs[:0]
+	b.entries, b.msgs, b.refs, b.awaited = b.entries[:0], b.msgs[:0], b.refs[:0], false
 }
 
 // taint says that a driver may still be reading the batch: its memory is never reused. The batch goes on with a copy of its

@@ -6,65 +6,90 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// A call is one Publish or Send that waits for its messages. Each of them has a slot.
+// A call is one Publish or Send that waits for its messages. Each of them has a slot, in the order of the packed events and
+// their channels.
 type call struct {
-	done chan struct{} // closed when every slot has its outcome
+	done chan struct{} // has one element when every slot has its outcome
 
-	mu       sync.Mutex
-	left     int
-	gaveUp   bool // its caller waits no longer
-	failed   int
-	outcomes []Outcome
+	mu     sync.Mutex
+	left   int // slots without an outcome
+	failed int
+	gaveUp bool // its caller waits no longer
+	slots  []slot
 }
 
-// newCall makes a call with a slot for each channel of each packed event, in their order.
-func newCall(p *packer) *call {
-	c := &call{done: make(chan struct{})}
-	for i := range p.packed {
-		ev := &p.packed[i]
-		for _, channel := range ev.channels {
-			c.outcomes = append(c.outcomes, Outcome{
-				EventID: ev.id, EventType: ev.typ, Channel: channel, State: brokers.Unknown,
-			})
-		}
+type slot struct {
+	state brokers.Outcome
+	err   error
+}
+
+// calls are used again: a call whose every slot had its outcome is referred to by nobody else.
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// newCall returns a call with n slots.
+func newCall(n int) *call {
+	c := calls.Get().(*call)
+	c.left, c.failed, c.gaveUp = n, 0, false
+	for range n {
+		c.slots = append(c.slots, slot{state: brokers.Unknown})
 	}
-	c.left = len(c.outcomes)
 	return c
+}
+
+// free gives a call back. One that was not done is still referred to by lanes, and is left to the garbage collector.
+func (c *call) free() {
+	c.mu.Lock()
+	done := c.left == 0
+	c.mu.Unlock()
+	if !done || len(c.slots) > maxBatchMessages {
+		return
+	}
+	select {
+	case <-c.done: // it was done after its caller had given up
+	default:
+	}
+	clear(c.slots)
+	c.slots = c.slots[:0]
+	calls.Put(c)
 }
 
 // settleFrom records that the messages from the given slot on were never queued.
 func (c *call) settleFrom(slot int, err error) {
-	for ; slot < len(c.outcomes); slot++ {
+	for ; slot < len(c.slots); slot++ {
 		c.settle(slot, brokers.NotSent, err)
 	}
 }
 
 // settle records the outcome of a slot; the last one ends the call.
-func (c *call) settle(slot int, state brokers.Outcome, err error) {
+func (c *call) settle(i int, state brokers.Outcome, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.outcomes[slot].State, c.outcomes[slot].Err = state, err
+	c.slots[i] = slot{state, err}
 	if state != brokers.Confirmed {
 		c.failed++
 	}
 	if c.left--; c.left == 0 {
-		close(c.done)
+		c.done <- struct{}{}
 	}
 }
 
-// result returns nil where every message was confirmed, else a copy of what is known now. Slots that are still on their
-// way say Unknown, with pending as the reason.
-func (c *call) result(pending error) error {
+// result returns nil where every message was confirmed, else what is known now. Slots that are still on their way say
+// Unknown, with pending as the reason. p is what the call was made of.
+func (c *call) result(p *packer, pending error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left == 0 && c.failed == 0 {
 		return nil
 	}
-	out := make([]Outcome, len(c.outcomes))
-	copy(out, c.outcomes)
-	for i := range out {
-		if out[i].State == brokers.Unknown && out[i].Err == nil {
-			out[i].Err = pending
+	out := make([]Outcome, 0, len(c.slots))
+	for i := range p.packed {
+		ev := &p.packed[i]
+		for _, channel := range ev.channels {
+			s := c.slots[len(out)]
+			if s.state == brokers.Unknown && s.err == nil {
+				s.err = pending
+			}
+			out = append(out, Outcome{EventID: ev.id, EventType: ev.typ, Channel: channel, State: s.state, Err: s.err})
 		}
 	}
 	return &PublishError{Outcomes: out}

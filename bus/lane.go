@@ -41,9 +41,10 @@ type lane struct {
 	mu      sync.Mutex
 	queue   ring
 	store   chunkStore
-	events  int // alive in queue or under way
-	bytes   int // of those
-	asleep  bool
+	events  int  // alive in queue or under way
+	bytes   int  // of those
+	asleep  bool // the flusher waits to be woken
+	rouse   bool // it is to be woken when the lock is given up
 	closed  bool
 	resting *batch        // the batch that waits to be sent again, if one does
 	waiting int           // publishers that wait for room
@@ -62,9 +63,11 @@ func newLane(limits LaneConfig, report dropReporter) *lane {
 // emit queues an event or drops one by the lane's policy. Only the policy Block waits.
 func (l *lane) emit(ctx context.Context, p *packed, body []byte) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if !l.closed && !l.makeRoom(p.priority, len(body)) && l.limits.WhenFull == Block {
-		l.waitRoom(ctx, len(body), l.limits.BlockFor)
+		t := time.NewTimer(l.limits.BlockFor)
+		l.waitRoom(ctx, len(body), t.C)
+		t.Stop()
 	}
 	switch {
 	case l.closed:
@@ -80,16 +83,18 @@ func (l *lane) emit(ctx context.Context, p *packed, body []byte) error {
 	return nil
 }
 
-// publish queues an event whose caller waits: it waits for room until ctx ends.
-func (l *lane) publish(ctx context.Context, p *packed, body []byte, c *call, slot int) error {
+// publish queues an event whose caller waits: it waits for room until ctx or the limit ends.
+func (l *lane) publish(ctx context.Context, limit <-chan time.Time, p *packed, body []byte, c *call, slot int) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if !l.closed && !l.makeRoom(p.priority, len(body)) {
-		l.waitRoom(ctx, len(body), 0)
+		l.waitRoom(ctx, len(body), limit)
 	}
 	switch {
 	case l.closed:
 		return ErrClosed
+	case !l.fits(len(body)) && ctx.Err() == nil:
+		return errPublishTimeout
 	case !l.fits(len(body)):
 		return context.Cause(ctx)
 	}
@@ -97,7 +102,7 @@ func (l *lane) publish(ctx context.Context, p *packed, body []byte, c *call, slo
 	return nil
 }
 
-// put appends an event that fits, and wakes the flusher. It is called with the lock held.
+// put appends an event that fits, and has the flusher woken. It is called with the lock held.
 func (l *lane) put(p *packed, body []byte, c *call, slot int) {
 	e := l.queue.push()
 	*e = p.entry()
@@ -107,17 +112,26 @@ func (l *lane) put(p *packed, body []byte, c *call, slot int) {
 	l.bytes += len(body)
 	l.ledger.Accepted += int64(len(p.channels))
 	l.ledger.Queued += int64(len(p.channels))
-	l.wakeFlusher()
+	l.rousing()
 }
 
-func (l *lane) wakeFlusher() {
-	if !l.asleep {
-		return
-	}
+// rousing has the flusher woken when the lock is given up, where it is asleep.
+func (l *lane) rousing() {
+	l.rouse = l.rouse || l.asleep
 	l.asleep = false
-	select {
-	case l.wake <- struct{}{}:
-	default:
+}
+
+// unlock gives up the lock and then wakes the flusher, if it has to be: a wake-up takes longer than all that is done under
+// the lock, and the flusher would wait for the lock first.
+func (l *lane) unlock() {
+	wake := l.rouse
+	l.rouse = false
+	l.mu.Unlock()
+	if wake {
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -140,15 +154,9 @@ func (l *lane) makeRoom(p schema.Priority, bytes int) bool {
 	return true
 }
 
-// waitRoom waits until an event of the given size fits, the lane closes, ctx ends, or limit has passed where it is not 0.
-// The lock is given up meanwhile.
-func (l *lane) waitRoom(ctx context.Context, bytes int, limit time.Duration) {
-	var expired <-chan time.Time
-	if limit > 0 {
-		t := time.NewTimer(limit)
-		defer t.Stop()
-		expired = t.C
-	}
+// waitRoom waits until an event of the given size fits, the lane closes, or ctx or the limit ends. The lock is given up
+// meanwhile.
+func (l *lane) waitRoom(ctx context.Context, bytes int, limit <-chan time.Time) {
 	for !l.closed && !l.fits(bytes) {
 		room := l.room
 		l.waiting++
@@ -158,7 +166,7 @@ func (l *lane) waitRoom(ctx context.Context, bytes int, limit time.Duration) {
 		case <-room:
 		case <-ctx.Done():
 			over = true
-		case <-expired:
+		case <-limit:
 			over = true
 		}
 		l.mu.Lock()
@@ -251,9 +259,9 @@ func (l *lane) close() {
 	l.mu.Lock()
 	l.closed = true
 	l.asleep = true
-	l.wakeFlusher()
+	l.rousing()
 	l.roomMade()
-	l.mu.Unlock()
+	l.unlock()
 }
 
 func (l *lane) snapshot() Ledger {

@@ -121,11 +121,15 @@ func tooLarge(n, limit int) error {
 
 // enrich fills in what the caller left out.
 func (b *Bus) enrich(ctx context.Context, p *packer, e *schema.Event) error {
+	var now time.Time
+	if e.ID == "" || e.Time.IsZero() {
+		now = time.Now()
+	}
 	if e.ID == "" {
-		e.ID = p.ids.Next()
+		e.ID = p.ids.NextAt(now)
 	}
 	if e.Time.IsZero() {
-		e.Time = time.Now()
+		e.Time = now
 	}
 	if e.Source == "" {
 		e.Source = b.source
@@ -203,6 +207,15 @@ func checkHeader(h brokers.Header) error {
 		return fmt.Errorf("the value of header %q has a CR, LF or NUL", h.Key)
 	}
 	return nil
+}
+
+// messageCount is how many messages the packed events are: one for each of their channels.
+func (p *packer) messageCount() int {
+	n := 0
+	for i := range p.packed {
+		n += len(p.packed[i].channels)
+	}
+	return n
 }
 
 // messages returns what is packed as messages that own their memory, for Pack.

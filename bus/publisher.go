@@ -2,6 +2,9 @@ package bus
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/schema"
@@ -82,34 +85,48 @@ func (b *Bus) send(ctx context.Context, p *packer) error {
 	if len(p.packed) == 0 {
 		return nil
 	}
+	var limit <-chan time.Time
 	if _, has := ctx.Deadline(); !has {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, b.limits.PublishTimeout)
-		defer cancel()
+		t := timers.Get().(*time.Timer)
+		t.Reset(b.limits.PublishTimeout)
+		defer func() { t.Stop(); timers.Put(t) }()
+		limit = t.C
 	}
-	c := newCall(p)
+	c := newCall(p.messageCount())
+	defer c.free()
 	slot := 0
 	for i := range p.packed {
 		ev := &p.packed[i]
-		if err := b.out.lane(ev.key).publish(ctx, ev, p.body(ev), c, slot); err != nil {
+		if err := b.out.lane(ev.key).publish(ctx, limit, ev, p.body(ev), c, slot); err != nil {
 			_ = b.refuse(err, len(p.packed)-i)
 			c.settleFrom(slot, err)
 			break
 		}
 		slot += len(ev.channels)
 	}
-	return b.await(ctx, c)
+	return b.await(ctx, limit, p, c)
 }
 
-// await waits for a call's outcome. Where ctx ends first, what is still queued is taken back.
-func (b *Bus) await(ctx context.Context, c *call) error {
+// timers are those of calls whose context has no deadline.
+var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
+
+// await waits for a call's outcome. Where ctx or the limit ends first, what is still queued is taken back.
+func (b *Bus) await(ctx context.Context, limit <-chan time.Time, p *packer, c *call) error {
+	var cause error
 	select {
 	case <-c.done:
+		return c.result(p, nil)
 	case <-ctx.Done():
-		c.giveUp()
-		for _, l := range b.out.lanes {
-			l.cancel(c, context.Cause(ctx))
-		}
+		cause = context.Cause(ctx)
+	case <-limit:
+		cause = errPublishTimeout
 	}
-	return c.result(context.Cause(ctx))
+	c.giveUp()
+	for _, l := range b.out.lanes {
+		l.cancel(c, cause)
+	}
+	return c.result(p, cause)
 }
+
+// errPublishTimeout is context.DeadlineExceeded to errors.Is.
+var errPublishTimeout = fmt.Errorf("publish.timeout has passed: %w", context.DeadlineExceeded)

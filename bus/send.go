@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -36,6 +37,11 @@ func (s *sender) run() {
 		switch {
 		case ok:
 			maxEvents = s.settle(b)
+			if b.awaited {
+				// Its callers were woken and most of them publish again: let them, so that they share the next batch.
+				// Without this the first of them would have it for itself, and the others wait for a whole round trip.
+				runtime.Gosched()
+			}
 			b.reset()
 		case closed:
 			return
@@ -154,6 +160,9 @@ func (l *lane) confirm(b *batch, from, to int) {
 	n := int64(to - from)
 	l.ledger.Confirmed += n
 	l.ledger.Queued -= n
+	if !b.awaited {
+		return
+	}
 	for _, ref := range b.refs[from:to] {
 		if e := &b.entries[ref.entry]; e.call != nil {
 			e.call.settle(e.slot+ref.channel, brokers.Confirmed, nil)

@@ -88,12 +88,20 @@ func (c *consumer) handle(it *item) outcome {
 		return outcomeHandled
 	}
 	err := c.handler(c.ctx, it.event)
-	o := c.outcome(err)
-	if p := new(schema.PanicError); o == outcomeFailed && errors.As(err, &p) {
-		c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
+	if err == nil {
+		return outcomeHandled
 	}
+	return c.unhandled(it, err)
+}
+
+// unhandled decides what an error of the chain means, and tells of it.
+func (c *consumer) unhandled(it *item, err error) outcome {
+	o := c.outcome(err)
 	switch o {
 	case outcomeFailed:
+		if p := new(schema.PanicError); errors.As(err, &p) {
+			c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
+		}
 		c.failed(it, err)
 	case outcomeDropped:
 		c.note("dropped", slog.LevelInfo, "event dropped by its handler",
@@ -115,8 +123,6 @@ const (
 func (c *consumer) outcome(err error) outcome {
 	var drop *router.DropError
 	switch {
-	case err == nil:
-		return outcomeHandled
 	case errors.As(err, &drop):
 		return outcomeDropped
 	case errors.Is(err, middleware.ErrInterrupted), c.ctx.Err() != nil:

@@ -35,12 +35,15 @@ const (
 )
 
 // Next returns a new event id.
-func (s *IDSource) Next() string {
+func (s *IDSource) Next() string { return s.NextAt(time.Now()) }
+
+// NextAt is Next for who has read the clock already. An id's time is never before that of the id before.
+func (s *IDSource) NextAt(now time.Time) string {
 	if s.block.Cap()-s.block.Len() < idLen {
 		s.block = strings.Builder{} // the old block lives as long as one of its ids
 		s.block.Grow(idLen * idsInBlock)
 	}
-	text, _ := s.next().MarshalText()
+	text, _ := s.next(now.UnixNano()).MarshalText()
 	start := s.block.Len()
 	s.block.Write(text)
 	return s.block.String()[start:]
@@ -49,9 +52,8 @@ func (s *IDSource) Next() string {
 // next is uuid.NewV7FromReader without what that costs here: an allocation for the reader's sake, and a lock that all
 // goroutines of the program share. Like there, the 12 bits after the milliseconds are the fraction of the millisecond
 // in units of 256 ns (RFC 9562, section 6.2, method 3), raised where the clock has not moved on since the id before.
-func (s *IDSource) next() (id uuid.UUID) {
+func (s *IDSource) next(now int64) (id uuid.UUID) {
 	const milli, fraction = int64(time.Millisecond), 12
-	now := time.Now().UnixNano()
 	stamp := max(now/milli<<fraction|now%milli>>8, s.last+1)
 	s.last = stamp
 	for i := range 6 {
