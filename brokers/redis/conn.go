@@ -29,8 +29,13 @@ type conn struct {
 	set    settings
 	pub    *goredis.Client // publishes
 	sub    *goredis.Client // subscribes; its dialer is conn.dialer
-	owns   []*goredis.Client
 	scheme string
+
+	// ownLine makes a client of one connection that can be interrupted; nil where the client was given to us.
+	ownLine func() (*line, *goredis.Client)
+
+	ownsMu sync.Mutex
+	owns   map[*goredis.Client]struct{} // to be closed by Close
 
 	calls gate          // the calls of Publish, Ping and Subscribe
 	execs gate          // the goroutines that talk to the server for them, which may outlive them
@@ -59,9 +64,15 @@ func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
 	c := newConn(set, u.Scheme)
 	opt.Dialer = c.dialer(netDialer(opt))
 	opt.OnConnect = greet
-	c.pub = goredis.NewClient(opt)
+	c.pub = c.own(opt)
 	c.sub = c.pub
-	c.owns = []*goredis.Client{c.pub}
+	dial := netDialer(opt)
+	c.ownLine = func() (*line, *goredis.Client) {
+		l, o := newLine(), *opt
+		o.PoolSize = 1
+		o.Dialer = l.dialer(c.dialer(dial))
+		return l, c.own(&o)
+	}
 	return c, nil
 }
 
@@ -85,13 +96,32 @@ func New(client *goredis.Client, opts ...Option) brokers.Conn {
 	opt.Dialer = c.dialer(from.Dialer)
 	opt.OnConnect = greetAfter(from.OnConnect)
 	c.pub = client
-	c.sub = goredis.NewClient(opt)
-	c.owns = []*goredis.Client{c.sub}
+	c.sub = c.own(opt)
 	return c
 }
 
+// own makes a client that Close closes.
+func (c *conn) own(opt *goredis.Options) *goredis.Client {
+	client := goredis.NewClient(opt)
+	c.ownsMu.Lock()
+	defer c.ownsMu.Unlock()
+	c.owns[client] = struct{}{}
+	return client
+}
+
+// disown closes a client that is needed no more.
+func (c *conn) disown(client *goredis.Client) {
+	c.ownsMu.Lock()
+	delete(c.owns, client)
+	c.ownsMu.Unlock()
+	_ = client.Close()
+}
+
 func newConn(set settings, scheme string) *conn {
-	return &conn{set: set, scheme: scheme, late: make(chan struct{}), free: make(chan *publication, freePublications)}
+	return &conn{
+		set: set, scheme: scheme, late: make(chan struct{}),
+		owns: make(map[*goredis.Client]struct{}), free: make(chan *publication, freePublications),
+	}
 }
 
 // Capabilities returns the promises of Pub/Sub, with the MaxBytes of this connection.
@@ -143,9 +173,11 @@ func (c *conn) close(ctx context.Context) error {
 	// Nobody waits for an exec that is left now: its call gave up. Disconnecting ends it at once, unless it is on a client
 	// that is not ours, where it ends with that client's timeouts.
 	execs := c.execs.close()
-	for _, client := range c.owns {
+	c.ownsMu.Lock()
+	for client := range c.owns {
 		_ = client.Close() // it reports what the server's closing did to the sockets
 	}
+	c.ownsMu.Unlock()
 	c.dials.end()
 	if err := await(ctx, calls); err != nil {
 		return err

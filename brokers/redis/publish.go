@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -89,11 +90,18 @@ func (e bodyTooLong) Error() string {
 	return fmt.Sprintf("a body of %d bytes is over max_bytes (%d)", e.size, e.most)
 }
 
-// publish sends messages that fit, off the caller's goroutine, since nothing can interrupt the client.
+// publish sends messages that fit: on the caller's goroutine where the client can be interrupted, else off it.
 func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
 	p := c.publication()
 	p.begin(ctx, msgs)
-	if ctx.Done() == nil {
+	switch {
+	case p.line != nil:
+		end := p.line.watch(ctx)
+		p.run()
+		end()
+		p.blame(ctx.Err())
+		return c.finish(p)
+	case ctx.Done() == nil:
 		p.run()
 		return c.finish(p)
 	}
@@ -127,8 +135,12 @@ func (c *conn) publication() *publication {
 	case p := <-c.free:
 		return p
 	default:
-		return &publication{client: c.pub, done: make(chan struct{}, 1)}
 	}
+	p := &publication{client: c.pub, done: make(chan struct{}, 1)}
+	if c.ownLine != nil {
+		p.line, p.client = c.ownLine()
+	}
+	return p
 }
 
 // finish returns the outcome of a publication that has run, and keeps it for the next one.
@@ -138,6 +150,9 @@ func (c *conn) finish(p *publication) error {
 	select {
 	case c.free <- p:
 	default:
+		if p.line != nil {
+			c.disown(p.client)
+		}
 	}
 	if len(failed) == 0 {
 		return nil
@@ -149,6 +164,7 @@ func (c *conn) finish(p *publication) error {
 // message.
 type publication struct {
 	client   *goredis.Client
+	line     *line // of client; nil where it has many connections, and cannot be interrupted
 	commands []*command
 	cmders   []goredis.Cmder // the same, as the client wants them
 	done     chan struct{}
@@ -258,6 +274,19 @@ func (p *publication) outcomes(from, to int, failure error) (stop error) {
 		}
 	}
 	return stop
+}
+
+// blame says that the timeouts among the errors were an interruption, whose cause is that of the caller's context.
+func (p *publication) blame(cause error) {
+	if cause == nil {
+		return
+	}
+	for i := range p.failed {
+		var timeout net.Error
+		if errors.As(p.failed[i].Err, &timeout) && timeout.Timeout() {
+			p.failed[i].Err = cause
+		}
+	}
 }
 
 // skip marks the messages from from on as not sent.

@@ -1,0 +1,94 @@
+package redis
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A line is the one connection of a publication that has a client of its own. go-redis obeys a context's deadline and not its
+// cancellation; knowing the connection, a line interrupts the client at once for either, so that Publish can run on its
+// caller's goroutine. Handing each batch to another goroutine and back cost as much as the batch where it was small
+// (41 µs instead of 22 for a single message).
+type line struct {
+	over    atomic.Bool   // the call's context has ended: nothing may wait on the connection
+	stopped chan struct{} // has an element once interrupt is through
+
+	mu sync.Mutex
+	nc *lineConn // the current connection, if there is one
+}
+
+func newLine() *line { return &line{stopped: make(chan struct{}, 1)} }
+
+// watch has the line interrupted when ctx ends. The function that it returns must be called at the end of the call.
+func (l *line) watch(ctx context.Context) (end func()) {
+	l.over.Store(false)
+	stop := context.AfterFunc(ctx, l.interrupt)
+	return func() {
+		if !stop() {
+			<-l.stopped // or it would interrupt the next call
+		}
+	}
+}
+
+func (l *line) interrupt() {
+	l.over.Store(true)
+	l.mu.Lock()
+	if l.nc != nil {
+		_ = l.nc.Conn.SetDeadline(past)
+	}
+	l.mu.Unlock()
+	l.stopped <- struct{}{}
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// dialer returns a dialer whose connections the line can interrupt.
+func (l *line) dialer(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		lc := &lineConn{Conn: nc, line: l}
+		l.mu.Lock()
+		l.nc = lc
+		l.mu.Unlock()
+		if sc, ok := nc.(syscall.Conn); ok {
+			return &plainLineConn{lineConn: lc, Conn: sc}, nil
+		}
+		return lc, nil
+	}
+}
+
+// A lineConn takes no deadline that would outlast its line's interruption.
+type lineConn struct {
+	net.Conn
+	line *line
+}
+
+func (c *lineConn) SetDeadline(t time.Time) error { return c.limit(c.Conn.SetDeadline, t) }
+
+func (c *lineConn) SetReadDeadline(t time.Time) error { return c.limit(c.Conn.SetReadDeadline, t) }
+
+func (c *lineConn) SetWriteDeadline(t time.Time) error { return c.limit(c.Conn.SetWriteDeadline, t) }
+
+// limit sets a deadline, and then looks whether the line was interrupted: whichever of the two comes second, the
+// interruption wins.
+func (c *lineConn) limit(set func(time.Time) error, t time.Time) error {
+	err := set(t)
+	if c.line.over.Load() {
+		return set(past)
+	}
+	return err
+}
+
+// A plainLineConn is a lineConn without TLS, of which go-redis looks at the socket before it uses it again.
+type plainLineConn struct {
+	*lineConn
+	syscall.Conn
+}
