@@ -1,0 +1,65 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+)
+
+// The lanes are smaller than the default, so that they are full while the server is down: every way to lose an event is
+// on the table.
+func TestAKilledRedisCostsNoCallerAnErrorAndNoEventItsAccount(t *testing.T) {
+	const callers, down = 4, 1500 * time.Millisecond
+	events := full(200_000, 60_000)
+	rate := events / 10 // for ten seconds, so that events are emitted before, during and after
+	redis := testbroker.RealRedis(t)
+	books := newWitness(t, redis.URL(), events)
+	var cfg bus.Config
+	cfg.Publish.MaxEvents = rate / 5
+	w := newWorld(t, books, cfg, bus.Hooks{})
+	one := newTally("one channel", events, "user_service.events.all")
+	many := newTally("many channels", events, "user_service.events.*")
+	w.count(one)
+	w.count(many)
+	ready := w.run()
+
+	m := startEmitter(t.Context(), w.Bus, events, rate, callers)
+	a := audit(w.Bus, m, books)
+	var resumed time.Duration
+	for _, share := range []int{3, 6} {
+		m.reaches(t, events*share/10)
+		if err := redis.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(down)
+		if err := redis.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		back := time.Now()
+		resumed = max(resumed, one.resumes(t, back, 5*time.Second), many.resumes(t, back, 5*time.Second))
+	}
+	<-m.done
+	m.noErrors(t)
+	w.quiet()
+	samples := a.finish(t)
+	books.agrees(t, w.Stats().Published, events)
+	w.hooksTold()
+	lost := one.everythingAccounted(t, books, ready, patience)
+	lostMany := many.everythingAccounted(t, books, ready, patience)
+	one.nothingTwice(t)
+	many.nothingTwice(t)
+	w.shut()
+
+	l := w.Stats().Published
+	if l.Dropped[bus.DropLaneFull] == 0 || l.Confirmed == 0 || lost.inGaps == 0 {
+		t.Errorf("the fault was not felt: %+v, %+v", l, lost)
+	}
+	figure(t, "redis-server killed twice", "%d Emits by %d callers, no error; %d messages = %d confirmed + %v "+
+		"dropped; balanced at %d "+
+		"samples; delivery resumed after %v; %d and %d events fell into %d gaps, %d lost "+
+		"silently", events, callers, l.Accepted,
+		l.Confirmed, l.Dropped, samples, ms(resumed), lost.inGaps, lostMany.inGaps, len(one.gapList())+len(many.gapList()),
+		lost.silent+lostMany.silent)
+}

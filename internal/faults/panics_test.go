@@ -1,0 +1,274 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/router/middleware"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// A bomb is a payload whose own code panics where Where says.
+type bomb struct {
+	Where string `json:"where"`
+	N     int    `json:"n"`
+}
+
+func (b bomb) MarshalJSON() ([]byte, error) {
+	b.explode("MarshalJSON")
+	type plain bomb
+	return json.Marshal(plain(b))
+}
+
+func (b *bomb) UnmarshalJSON(data []byte) error {
+	type plain bomb
+	if err := json.Unmarshal(data, (*plain)(b)); err != nil {
+		return err
+	}
+	b.explode("UnmarshalJSON")
+	return nil
+}
+
+func (b bomb) explode(where string) {
+	if b.Where == where {
+		panic("bomb in " + where)
+	}
+}
+
+func bombType(t *testing.T) *schema.Type[bomb] {
+	t.Helper()
+	at := func(where string) func(bomb) string {
+		return func(b bomb) string {
+			b.explode(where)
+			return fmt.Sprint("bomb:", b.N)
+		}
+	}
+	typ, err := schema.Define(schema.NewCatalogue("tests"), schema.Definition[bomb]{
+		Type: "role.bomb", Subject: at("Subject"), Resource: at("Resource"), Key: at("Key"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return typ
+}
+
+// unprintable is a value that panics when it is printed.
+type unprintable struct{}
+
+func (unprintable) String() string { panic("bomb in String") }
+
+// nasty is an error whose methods panic.
+type nasty struct{}
+
+func (nasty) Error() string        { panic("bomb in Error") }
+func (nasty) Is(error) bool        { panic("bomb in Is") }
+func (nasty) As(any) bool          { panic("bomb in As") }
+func (nasty) Unwrap() error        { panic("bomb in Unwrap") }
+func (nasty) LogValue() slog.Value { panic("bomb in LogValue") }
+
+// explodeIn is what a handler or a middleware does with a bomb.
+func explodeIn(b bomb) error {
+	switch b.Where {
+	case "handler":
+		panic("bomb in a handler")
+	case "handler, index":
+		_ = []int{1}[len(b.Where)]
+	case "handler, huge":
+		panic(strings.Repeat("x", 10<<20))
+	case "handler, unprintable":
+		panic(unprintable{})
+	case "handler, its error":
+		return nasty{}
+	case "fails":
+		return router.Permanent(errors.New("no"))
+	}
+	return nil
+}
+
+func TestPanicsInTheUsersCodeAreContainedCountedAndLoggedWithTheirStackOnce(t *testing.T) {
+	const each = 20
+	redis := testbroker.RealRedis(t)
+	typ := bombType(t)
+	var hooks [4]atomic.Int64
+	explode := func(i int, what string) {
+		hooks[i].Add(1)
+		panic("bomb in the " + what + " hook")
+	}
+	type enriched struct{}
+	conn := connect(t, redis.URL())
+	var cfg bus.Config
+	cfg.Publish.MaxEvents, cfg.Publish.Lanes = 4, 1
+	w := newWorld(t, conn, cfg, bus.Hooks{
+		Dropped:   func(bus.Dropped) { explode(0, "Dropped") },
+		Malformed: func(bus.Malformed) { explode(1, "Malformed") },
+		Failed:    func(bus.Failed) { explode(2, "Failed") },
+		Gap:       func(bus.Gap) { explode(3, "Gap") },
+	}, bus.WithEnrich(func(ctx context.Context, _ *schema.Event) {
+		if ctx.Value(enriched{}) != nil {
+			panic("bomb in enrich")
+		}
+	}))
+	var good atomic.Int64
+	sub := w.subscribe(bus.Subscription{
+		Name: "all", Channels: []string{"user_service.events.all"}, Retry: middleware.Policy{Attempts: 1},
+		Handlers: []bus.TypedHandler{bus.On(typ, func(_ context.Context, _ schema.Event, b bomb) error {
+			if err := explodeIn(b); err != nil {
+				return err
+			}
+			good.Add(1)
+			return nil
+		})},
+		Middleware: []router.Middleware{func(next router.Handler) router.Handler {
+			return func(ctx context.Context, e schema.Event) error {
+				if strings.Contains(string(e.Data), `"middleware"`) {
+					panic("bomb in a middleware")
+				}
+				return next(ctx, e)
+			}
+		}},
+	})
+	w.run()
+
+	publishing := []string{"MarshalJSON", "Subject", "Resource", "Key"}
+	inHandlers := []string{
+		"handler", "handler, index", "handler, huge", "handler, unprintable", "handler, its error",
+		"middleware", "UnmarshalJSON",
+	}
+	n := 0
+	emit := func(ctx context.Context, where string) error {
+		n++
+		return w.Emit(ctx, typ.New(bomb{where, n}))
+	}
+	publish := func(where string) {
+		t.Helper()
+		n++
+		if err := w.Publish(t.Context(), typ.New(bomb{where, n})); err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+	}
+	for range each {
+		for _, where := range publishing {
+			err := emit(t.Context(), where)
+			if !errors.As(err, new(*bus.EventError)) || !strings.Contains(err.Error(), "bomb in "+where) {
+				t.Errorf("a panic in %s made Emit return %v", where, err)
+			}
+		}
+		if err := emit(context.WithValue(t.Context(), enriched{}, true), ""); !errors.As(err, new(*bus.EventError)) {
+			t.Errorf("a panic in enrich made Emit return %v", err)
+		}
+		for _, where := range inHandlers {
+			publish(where)
+		}
+		publish("fails")
+		publish("")
+		if _, err := redis.Do(t.Context(), "PUBLISH", "user_service.events.all", "no event"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, patience, "the good ones are handled", func() bool { return good.Load() == each })
+	w.quiet()
+
+	// With the server gone, the lane is full at once, and a gap follows.
+	if err := redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 + each {
+		if err := emit(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := redis.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "the gap is reported", func() bool { return hooks[3].Load() > 0 })
+	w.quiet()
+	publish("")
+	eventually(t, patience, "an event is handled after all of it", func() bool { return good.Load() > each })
+	w.shut()
+
+	st, s := w.Stats(), sub.Stats()
+	var told int64
+	for i, what := range []string{"Dropped", "Malformed", "Failed", "Gap"} {
+		if hooks[i].Load() == 0 {
+			t.Errorf("the %s hook was not called", what)
+		}
+		told += hooks[i].Load()
+	}
+	want := int64(each*(len(publishing)+1+len(inHandlers))) + told
+	if got := st.Panics + s.Panics; got != want {
+		t.Errorf("%d panics are counted, %d of them of handlers: there were %d", got, s.Panics, want)
+	}
+	failed, refused := int64(each*(len(inHandlers)+1)), int64(each*(len(publishing)+1))
+	if s.Failed != failed || s.Malformed["syntax"] != each || st.Refused != refused {
+		t.Errorf("failed %d, want %d; malformed %v; refused %d", s.Failed, failed, s.Malformed, st.Refused)
+	}
+	stacks := map[string]int64{}
+	for _, r := range w.log.which(func(r logRecord) bool { return r.attrs["panic"] != "" }) {
+		if stacks[r.attrs["where"]] += 0; r.attrs["stack"] != "" {
+			stacks[r.attrs["where"]]++
+		}
+		if len(r.attrs["panic"]) > 2000 {
+			t.Errorf("a panic's value of %d bytes is in the log", len(r.attrs["panic"]))
+		}
+	}
+	for where, n := range stacks {
+		if n != 1 {
+			t.Errorf("%s: %d stacks were logged", where, n)
+		}
+	}
+	if len(stacks) < 7 {
+		t.Errorf("panics of %d places were logged: %v", len(stacks), stacks)
+	}
+	figure(t, "panics", "%d in handlers, middleware, hooks, codecs and an enricher: contained and counted, %d stacks "+
+		"logged for %d places, "+
+		"and %d good events handled", want, total(stacks), len(stacks), good.Load())
+}
+
+func TestALoggerThatPanicsHarmsNobody(t *testing.T) {
+	redis := testbroker.RealRedis(t)
+	conn := connect(t, redis.URL())
+	var asked atomic.Int64
+	b, err := bus.New(t.Context(), conn, bus.Config{}, bus.WithLogger(slog.New(&bombHandler{asked: &asked})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := b.Emit(t.Context(), schema.Event{Type: "no route"}); err == nil {
+			t.Error("an event without a proper type was taken")
+		}
+		eventually(t, patience, "something is logged", func() bool { return asked.Swap(0) > 0 })
+	}
+	if err := b.Publish(t.Context(), plain("1", "{}")); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if b.Stats().Panics == 0 {
+		t.Error("its panics are not counted")
+	}
+}
+
+type bombHandler struct {
+	slog.Handler
+	asked *atomic.Int64
+}
+
+func (*bombHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *bombHandler) Handle(context.Context, slog.Record) error {
+	h.asked.Add(1)
+	panic("bomb in the logger")
+}
