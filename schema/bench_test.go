@@ -59,6 +59,17 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		}
 	})
+	b.Run("validate-by-hand", func(b *testing.B) {
+		byHand := e
+		byHand.Data = json.RawMessage(`{"user_id":456,"role_name":"admin","current_roles":["user","admin"]}`)
+		f := DefaultForbidden()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := byHand.Validate(f); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("Encode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -79,6 +90,17 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkNew(b *testing.B) {
+	typed := MustDefine(NewCatalogue("s"), Definition[plainData]{
+		Type: "role.assigned", Subject: func(p plainData) string { return Ref("user", p.UserID) },
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		e := typed.New(plainData{UserID: 456})
+		e.Actor = Ref("user", 1)
+	}
 }
 
 func BenchmarkDecode(b *testing.B) {

@@ -67,7 +67,11 @@ func checkID(s string) (problem string) {
 	case len(s) > MaxNameLen:
 		return fmt.Sprintf("is %d bytes long, at most %d are allowed", len(s), MaxNameLen)
 	}
-	for i := skipPlain(s, 0); i < len(s); i++ {
+	i := skipPlain(s, 0)
+	if i == len(s) {
+		return ""
+	}
+	for ; i < len(s); i++ {
 		if s[i] < ' ' {
 			return fmt.Sprintf("contains the control character %q", s[i])
 		}
@@ -85,7 +89,7 @@ func checkType(s string) (problem string) {
 
 // checkText says what is wrong with a string that may be anything.
 func checkText(s string) (problem string) {
-	if !utf8.ValidString(s) {
+	if skipPlain(s, 0) < len(s) && !utf8.ValidString(s) {
 		return "is not UTF-8"
 	}
 	return ""

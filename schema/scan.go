@@ -214,17 +214,22 @@ func skipPlain[T []byte | string](b T, i int) int {
 			return i + bits.TrailingZeros64(m)>>3
 		}
 	}
+	if last := len(b) - 8; last >= 0 {
+		rest := load64(b, last) >> (8 * uint(i-last)) // ends in zeros, which are special: the first is at len(b)
+		return i + bits.TrailingZeros64(special(rest))>>3
+	}
 	for i < len(b) && !isSpecial(b[i]) {
 		i++
 	}
 	return i
 }
 
-// load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one load of it.
+// load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one check and one load of it, as long as the
+// eight bytes are a slice of their own.
 func load64[T []byte | string](b T, i int) uint64 {
-	_ = b[i+7]
-	return uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
-		uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
+	w := b[i : i+8]
+	return uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |
+		uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
 }
 
 // isSpecial reports whether c has to be escaped in a string, ends it, or is no ASCII.
@@ -237,11 +242,11 @@ func special(w uint64) uint64 {
 		ones = 0x0101010101010101
 		tops = 0x8080808080808080
 	)
-	quote, backslash := w^ones*'"', w^ones*'\\'
-	below := (w - ones*' ') &^ w
-	quote = (quote - ones) &^ quote
+	const quoteToSpace = '"' ^ ' ' // exchanges the two, and keeps what is below a space below it
+	control := (w ^ ones*quoteToSpace) - ones*(' '+1)
+	backslash := w ^ ones*'\\'
 	backslash = (backslash - ones) &^ backslash
-	return (below | quote | backslash | w) & tops
+	return (control&^w | backslash | w) & tops
 }
 
 // skipRune walks over a character of two bytes or more.

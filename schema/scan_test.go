@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -23,7 +24,15 @@ func TestEightBytesAtATimeFindTheSameAsOne(t *testing.T) {
 			}
 		}
 	}
-	if got := skipPlain("plain", 0); got != len("plain") {
-		t.Errorf("the end is at %d", got)
+}
+
+func TestAStringThatEndsWithoutAQuoteIsPlainToItsEnd(t *testing.T) {
+	for length := range 20 {
+		text := strings.Repeat("x", length)
+		for start := range length + 1 {
+			if got := skipPlain(`"`+text, 1+start); got != 1+length {
+				t.Errorf("%d bytes, from %d: the end is at %d", length, start, got-1)
+			}
+		}
 	}
 }
