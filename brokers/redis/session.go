@@ -40,6 +40,11 @@ type session struct {
 	raw       atomic.Pointer[watchedConn]
 	silent    atomic.Bool
 	confirmed bool
+
+	pings chan time.Time // when those were written whose replies have not been read yet
+	// complete is a time before which everything was published that the server took before then was received: when the
+	// channels were asked for, later when the last PING was written that was answered.
+	complete time.Time
 }
 
 // A listener is told what a session hears, from the goroutine of the session's run.
@@ -54,6 +59,8 @@ func (s *session) run(ctx context.Context, l listener) error {
 	s.listener = l
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, sessionKey{}, s))
 	defer cancel()
+	s.pings = make(chan time.Time, 4)
+	s.complete = time.Now()
 	s.pubsub = s.client.Subscribe(ctx)
 	defer func() { _ = s.pubsub.Close() }()
 	defer context.AfterFunc(ctx, s.interrupt)()
@@ -111,6 +118,8 @@ func (s *session) confirm(ctx context.Context) error {
 		case *goredis.Message:
 			early = append(early, r)
 			continue
+		case *goredis.Pong:
+			s.answered()
 		}
 		named = true // the reply to CLIENT SETNAME came first, and a user who may not set it has no name
 	}
@@ -127,6 +136,7 @@ func (s *session) receive(ctx context.Context) error {
 	reply, err := s.next(ctx)
 	if err != nil {
 		if isReply(err) {
+			s.answered()
 			return nil
 		}
 		return err
@@ -134,6 +144,8 @@ func (s *session) receive(ctx context.Context) error {
 	switch r := reply.(type) {
 	case *goredis.Message:
 		s.accept(r)
+	case *goredis.Pong:
+		s.answered()
 	case *goredis.Subscription:
 		return fmt.Errorf("%w: the client subscribed again", errSessionOver)
 	}
@@ -151,32 +163,49 @@ func (s *session) next(ctx context.Context) (any, error) {
 	return s.pubsub.ReceiveTimeout(ctx, -1)
 }
 
-// watch asks for a sign of life after an interval of silence, and ends the connection after another one.
+// answered notes that the reply to a PING was read. Replies come in the order of the requests, and after every message
+// that the server took before: nothing that was published before the PING was written can be missed any more.
+func (s *session) answered() {
+	select {
+	case s.complete = <-s.pings:
+	default:
+	}
+}
+
+// watch asks for a sign of life once in an interval, and ends the connection after two intervals of silence. It asks
+// under load too. Suppose a subscriber reads behind its server by four seconds, and the server is killed: what it had
+// not sent yet was published up to four seconds before the last byte that was read, and only the answers tell how far
+// back.
 func (s *session) watch(ctx context.Context) {
 	t := time.NewTimer(s.interval)
 	defer t.Stop()
-	pinged := time.Time{} // the last byte before the last ping
+	asked := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		last := s.lastByte()
-		silence := time.Since(last)
-		switch {
-		case silence >= 2*s.interval:
+		silence := time.Since(s.lastByte())
+		if silence >= 2*s.interval {
 			s.silent.Store(true)
 			s.interrupt()
 			return
-		case silence < s.interval:
-			t.Reset(s.interval - silence)
-			continue
-		case pinged != last:
-			pinged = last
-			_ = s.pubsub.Ping(ctx) // if it cannot be written, no byte will come
 		}
-		t.Reset(2*s.interval - silence)
+		if time.Since(asked) >= s.interval {
+			asked = time.Now()
+			s.ask(ctx)
+		}
+		t.Reset(min(2*s.interval-silence, s.interval-time.Since(asked)))
+	}
+}
+
+// ask writes a PING, unless too many have not been answered yet.
+func (s *session) ask(ctx context.Context) {
+	select {
+	case s.pings <- time.Now():
+		_ = s.pubsub.Ping(ctx) // if it cannot be written, no byte will come
+	default:
 	}
 }
 

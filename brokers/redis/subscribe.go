@@ -99,7 +99,7 @@ func (r *receiver) run(ctx context.Context) error {
 		}
 		switch {
 		case s.confirmed:
-			r.lost = outage{since: s.lastByte(), err: err}
+			r.lost = outage{since: s.complete, err: err}
 			if time.Since(started) >= steadyAfter {
 				attempt = -1
 			}
