@@ -20,7 +20,7 @@ const maxUnknown = 64
 //
 // The event's Data and Metadata are parts of b, which must not be modified afterwards; its strings are copies. Decode
 // allocates once for the strings, and once or twice more where the envelope has members that are not in the contract.
-func Decode(b []byte, maxBytes int) (Event, error) {
+func Decode(b []byte, maxBytes int) (e Event, err error) {
 	if maxBytes <= 0 {
 		maxBytes = DefaultMaxBytes
 	}
@@ -28,15 +28,22 @@ func Decode(b []byte, maxBytes int) (Event, error) {
 		msg := fmt.Sprintf("%d bytes, at most %d are allowed", len(b), maxBytes)
 		return Event{}, &DecodeError{ReasonTooLarge, maxBytes, msg}
 	}
-	d := decoder{b: b}
-	if err := d.scan(); err != nil {
-		return Event{}, err
+	if decodeOwn(b, &e) {
+		return e, nil
 	}
-	var e Event
-	if err := d.fill(&e); err != nil {
-		return Event{}, err
+	if fault := decodeAny(b, &e); fault != nil {
+		return Event{}, fault
 	}
 	return e, nil
+}
+
+// decodeAny sets e to what an envelope in any layout says.
+func decodeAny(b []byte, e *Event) *DecodeError {
+	d := decoder{b: b}
+	if err := d.scan(); err != nil {
+		return err
+	}
+	return d.fill(e)
 }
 
 // UnmarshalJSON is [Decode] of a copy of b.
@@ -183,9 +190,8 @@ func (d *decoder) fill(e *Event) *DecodeError {
 	}
 	data := d.values[keyData]
 	e.setData(d.b[data.start:data.end])
-	if m := d.values[keyMetadata]; m.end-m.start > len("{}") {
-		e.Metadata.raw = d.b[m.start:m.end:m.end]
-	}
+	metadata := d.values[keyMetadata]
+	e.Metadata = metadataFrom(d.b[metadata.start:metadata.end])
 	if timeText != "" || len(d.unknown) > 0 {
 		e.wire = &wireParts{timeText: timeText, time: e.Time, extra: d.extra()}
 	}
@@ -237,18 +243,11 @@ func (d *decoder) appendText(dst []byte, k int) []byte {
 
 func (d *decoder) fillPriority(e *Event) *DecodeError {
 	v := d.values[keyPriority]
-	switch string(unquoted(d.b, v)) {
-	case "low":
-		e.Priority = Low
-	case "normal":
-		e.Priority = Normal
-	case "high":
-		e.Priority = High
-	case "critical":
-		e.Priority = Critical
-	default:
+	priority, ok := priorityOf(unquoted(d.b, v))
+	if !ok {
 		return d.bad(keyPriority, v.start, "is none of low, normal, high, critical")
 	}
+	e.Priority = priority
 	return nil
 }
 

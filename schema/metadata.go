@@ -17,6 +17,14 @@ type Metadata struct {
 	raw []byte // a valid object, never modified; empty means {}
 }
 
+// metadataFrom keeps raw, which is an object that is known to be right, or nothing.
+func metadataFrom(raw []byte) Metadata {
+	if len(raw) <= len("{}") {
+		return Metadata{}
+	}
+	return Metadata{raw: raw[:len(raw):len(raw)]}
+}
+
 // MetadataOf makes metadata of a map, with its keys sorted. Its error names the key whose value has no JSON.
 func MetadataOf(values map[string]any) (Metadata, error) {
 	var m Metadata

@@ -34,17 +34,24 @@ func (p Priority) Valid() bool { return p >= Low && p <= Critical }
 
 // ParsePriority is the inverse of [Priority.String]. It is case-sensitive.
 func ParsePriority(s string) (Priority, error) {
-	switch s {
-	case "low":
-		return Low, nil
-	case "normal":
-		return Normal, nil
-	case "high":
-		return High, nil
-	case "critical":
-		return Critical, nil
+	if p, ok := priorityOf(s); ok {
+		return p, nil
 	}
 	return Normal, fmt.Errorf("schema: priority %q is unknown (low, normal, high, critical)", s)
+}
+
+func priorityOf[T []byte | string](s T) (p Priority, ok bool) {
+	switch string(s) {
+	case "low":
+		return Low, true
+	case "normal":
+		return Normal, true
+	case "high":
+		return High, true
+	case "critical":
+		return Critical, true
+	}
+	return Normal, false
 }
 
 // MarshalText makes a Priority readable in JSON, YAML and flags.

@@ -102,6 +102,9 @@ func skipKey(b []byte, i int) (next int, key span, err *DecodeError) {
 	if i >= len(b) || b[i] != '"' {
 		return i, key, syntaxFault(b, i, "a key in quotes")
 	}
+	if end := skipPlain(b, i+1); end+2 < len(b) && b[end] == '"' && b[end+1] == ':' && b[end+2] > ' ' {
+		return end + 2, span{i, end + 1, false}, nil // the rule: no escapes and no white space
+	}
 	end, escaped, err := skipString(b, i)
 	if err != nil {
 		return i, key, err

@@ -57,7 +57,8 @@ func parseTime(s []byte) (t time.Time, canonical, ok bool) {
 	}
 	ns, n, trimmed := parseFraction(s[19:])
 	offset, utc, ok := parseOffset(s[19+n:])
-	t = time.Date(year, time.Month(month), day, hour, minute, second, ns, time.UTC).Add(-offset)
+	seconds := daysSince1970(year, month, day)*86400 + hour*3600 + minute*60 + second - offset
+	t = time.Unix(int64(seconds), int64(ns)).UTC()
 	return t, utc && trimmed && s[10] == 'T' && !t.IsZero(), ok && n != 1
 }
 
@@ -83,6 +84,18 @@ func daysIn(year, month int) int {
 	}
 }
 
+// daysSince1970 returns how many days lie between a day and 1970-01-01, by the Gregorian calendar of all times, for years
+// from 0 (Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil). It is a fifth of time.Date.
+func daysSince1970(year, month, day int) int {
+	const shift, epoch = 400, 146_097 + 719_468 // the years of a cycle, as year 0 may become -1, and its days
+	year += shift
+	if month <= 2 { // years begin in March, so that the leap day is at the end
+		year--
+		month += 12
+	}
+	return 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1 - epoch
+}
+
 // parseFraction reads a fraction of a second, if there is one; n is its length, 1 for a dot without digits. trimmed
 // says that it is absent, or has one to nine digits and no zero at its end.
 func parseFraction(s []byte) (ns, n int, trimmed bool) {
@@ -97,8 +110,8 @@ func parseFraction(s []byte) (ns, n int, trimmed bool) {
 	return ns, n, n <= 1+9 && s[n-1] != '0'
 }
 
-// parseOffset reads what ends a timestamp: Z or the distance from UTC. utc says that it is a capital Z.
-func parseOffset(s []byte) (offset time.Duration, utc, ok bool) {
+// parseOffset reads what ends a timestamp: Z or the distance from UTC, in seconds. utc says that it is a capital Z.
+func parseOffset(s []byte) (offset int, utc, ok bool) {
 	if len(s) == 1 {
 		return 0, s[0] == 'Z', s[0]|' ' == 'z'
 	}
@@ -107,7 +120,7 @@ func parseOffset(s []byte) (offset time.Duration, utc, ok bool) {
 	}
 	hours, ok1 := digits2(s[1:], 0, 23)
 	minutes, ok2 := digits2(s[4:], 0, 59)
-	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	offset = hours*3600 + minutes*60
 	if s[0] == '-' {
 		offset = -offset
 	}

@@ -112,3 +112,16 @@ func TestTimestampsFromElsewhereAreKeptUnlessTheTimeIsChanged(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryDayOfTheCalendarIsCounted(t *testing.T) {
+	want := -719_528 // year 0 to 1970
+	for at := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < 10_000; at = at.AddDate(0, 0, 1) {
+		if got := daysSince1970(at.Year(), int(at.Month()), at.Day()); got != want {
+			t.Fatalf("%v is day %d, want %d", at, got, want)
+		}
+		want++
+	}
+	if want != 2_932_897 {
+		t.Errorf("the calendar ends on day %d", want)
+	}
+}
