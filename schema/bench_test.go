@@ -70,6 +70,16 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		}
 	})
+	b.Run("check-data", func(b *testing.B) {
+		byHand := Event{Data: json.RawMessage(`{"user_id":456,"role_name":"admin","current_roles":["user","admin"]}`)}
+		f := DefaultForbidden()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := byHand.checkData(f); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("Encode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

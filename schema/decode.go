@@ -105,7 +105,7 @@ func (d *decoder) member(key span, i int) (int, *DecodeError) {
 	if i < len(d.b) && d.b[i] == '"' {
 		value.end, value.escaped, err = skipString(d.b, i)
 	} else {
-		value.end, err = skipValue(d.b, i, 1)
+		value.end, err = skipValue(d.b, i, dataDepth, nil)
 	}
 	if err != nil {
 		return i, err

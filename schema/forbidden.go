@@ -1,13 +1,9 @@
 package schema
 
 import (
-	"bytes"
-	"iter"
 	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Forbidden is a list of what the keys of a payload and of metadata must not name, since secrets do not belong in
@@ -110,47 +106,6 @@ func (f *Forbidden) findIn(b []byte) (entry, key string, found bool) {
 		}
 	}
 	return "", "", false
-}
-
-// keysIn yields the keys of all objects in a JSON value that is known to be right, at any depth.
-func keysIn(b []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for i := 0; i < len(b); i++ {
-			if b[i] != '"' {
-				continue
-			}
-			end, escaped, _ := skipString(b, i)
-			text := span{i, end, escaped}
-			i = skipSpace(b, end)
-			if i >= len(b) || b[i] != ':' { // a value, not a key
-				i = end - 1
-				continue
-			}
-			if !yield(unquoted(b, text)) {
-				return
-			}
-		}
-	}
-}
-
-// hasKeyTwice reports whether an object in a JSON value that is known to be right has a key twice. Where no two keys of
-// the whole value are equal, which is the rule, it need not know which objects they belong to.
-func hasKeyTwice(b []byte) bool {
-	var seen [24][]byte
-	n := 0
-	for key := range keysIn(b) {
-		for _, other := range seen[:n] {
-			if bytes.Equal(key, other) {
-				return !jsontext.Value(b).IsValid()
-			}
-		}
-		if n == len(seen) {
-			return !jsontext.Value(b).IsValid()
-		}
-		seen[n] = key
-		n++
-	}
-	return false
 }
 
 // What a character is to split.

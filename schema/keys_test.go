@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,6 +27,10 @@ func TestAKeyThatAnObjectHasTwiceIsFound(t *testing.T) {
 		if got := hasKeyTwice([]byte(in)); got != want {
 			t.Errorf("%s: %v, want %v", in, got, want)
 		}
+		e := Event{Data: json.RawMessage(in)}
+		if err := e.checkData(nil); (err != nil) != want {
+			t.Errorf("%s: %v", in, err)
+		}
 	}
 }
 
@@ -41,6 +46,34 @@ func TestWhatWasAllowedOnceDoesNotLetAnotherKeyThrough(t *testing.T) {
 			if got := f.allows([]byte(key)); got != want {
 				t.Errorf("%q is allowed: %v, want %v", key, got, want)
 			}
+		}
+	}
+}
+
+func TestAForbiddenKeyIsFoundWhereverItStands(t *testing.T) {
+	var many []string
+	for i := range 40 {
+		many = append(many, fmt.Sprintf(`"k%d":0`, i))
+	}
+	f := NewForbidden("token")
+	for in, want := range map[string]bool{
+		`{}`:                           false,
+		`{"a":"token"}`:                false,
+		`{"token":1}`:                  true,
+		`{"a":[{"b":{"my_token":1}}]}`: true,
+		`{ "a" : 1, "token" : 2 }`:     true,
+		`{"a":1,"t\u006fken":2}`:       true,
+		`{"a":{"x":1},"b":{"x":1}}`:    false,
+		`{"a":{"x":1},"b":{"x":1},"t":[{"token":1}]}`: true,
+		"{" + strings.Join(many, ",") + "}":           false,
+		"{" + strings.Join(many, ",") + `,"token":1}`: true,
+	} {
+		e := Event{Data: json.RawMessage(in)}
+		if err := e.checkData(f); (err != nil) != want {
+			t.Errorf("data %s: %v", in, err)
+		}
+		if _, _, found := f.findIn([]byte(in)); found != want {
+			t.Errorf("metadata %s: %v", in, found)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func appendMetadataValue(dst []byte, value any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, fault := skipValue(text, 0, metadataDepth); fault != nil {
+	if _, fault := skipValue(text, 0, metadataDepth, nil); fault != nil {
 		return nil, fmt.Errorf("%s", fault.Msg)
 	}
 	return append(dst, text...), nil
@@ -125,7 +125,7 @@ func (m Metadata) MarshalJSON() ([]byte, error) { return m.appendTo(nil), nil }
 // UnmarshalJSON keeps a copy of b, which has to be an object, or null for an empty one.
 func (m *Metadata) UnmarshalJSON(b []byte) error {
 	i := skipSpace(b, 0)
-	end, err := skipValue(b, i, metadataDepth-1)
+	end, err := skipValue(b, i, metadataDepth-1, nil)
 	switch {
 	case err != nil:
 		return err
@@ -183,7 +183,7 @@ func valueEnd(b []byte, i int) (end int, escaped bool) {
 		end, escaped, _ = skipString(b, i)
 		return end, escaped
 	}
-	end, _ = skipValue(b, i, 0)
+	end, _ = skipValue(b, i, 0, nil)
 	return end, false
 }
 

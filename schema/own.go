@@ -94,7 +94,7 @@ func (r *ownReader) reference() []byte {
 func (r *ownReader) object() []byte {
 	start := r.i
 	if start < len(r.b) && r.b[start] == '{' {
-		if end, err := skipObject(r.b, start, dataDepth); err == nil {
+		if end, err := skipObject(r.b, start, dataDepth, nil); err == nil {
 			r.i = end
 			return r.b[start:end]
 		}

@@ -10,7 +10,8 @@ import (
 const MaxDepth = 64
 
 // The functions of this file walk over JSON once and check all of it: syntax by RFC 8259, UTF-8, depth. Each takes the
-// bytes and the index to begin at, and returns the index after what it has walked over.
+// bytes and the index to begin at, and returns the index after what it has walked over. Where keys is not nil, it gets
+// the keys of all objects.
 
 // skipSpace returns the index of the first byte that is no white space.
 func skipSpace(b []byte, i int) int {
@@ -21,7 +22,7 @@ func skipSpace(b []byte, i int) int {
 }
 
 // skipValue walks over the value that begins at b[i], inside depth open objects and arrays.
-func skipValue(b []byte, i, depth int) (int, *DecodeError) {
+func skipValue(b []byte, i, depth int, keys *keyList) (int, *DecodeError) {
 	if i >= len(b) {
 		return i, syntaxFault(b, i, "a value")
 	}
@@ -30,9 +31,9 @@ func skipValue(b []byte, i, depth int) (int, *DecodeError) {
 		end, _, err := skipString(b, i)
 		return end, err
 	case '{':
-		return skipObject(b, i, depth)
+		return skipObject(b, i, depth, keys)
 	case '[':
-		return skipArray(b, i, depth)
+		return skipArray(b, i, depth, keys)
 	case 't':
 		return skipWord(b, i, "true")
 	case 'f':
@@ -44,7 +45,7 @@ func skipValue(b []byte, i, depth int) (int, *DecodeError) {
 	}
 }
 
-func skipObject(b []byte, i, depth int) (int, *DecodeError) {
+func skipObject(b []byte, i, depth int, keys *keyList) (int, *DecodeError) {
 	if depth >= MaxDepth {
 		return i, depthFault(i)
 	}
@@ -54,11 +55,15 @@ func skipObject(b []byte, i, depth int) (int, *DecodeError) {
 	}
 	for {
 		var err *DecodeError
+		var key span
 		var last bool
-		if i, _, err = skipKey(b, i); err != nil {
+		if i, key, err = skipKey(b, i); err != nil {
 			return i, err
 		}
-		if i, err = skipValue(b, i, depth+1); err != nil {
+		if keys != nil {
+			keys.add(key)
+		}
+		if i, err = skipValue(b, i, depth+1, keys); err != nil {
 			return i, err
 		}
 		if i, last, err = skipComma(b, i, '}'); last || err != nil {
@@ -67,7 +72,7 @@ func skipObject(b []byte, i, depth int) (int, *DecodeError) {
 	}
 }
 
-func skipArray(b []byte, i, depth int) (int, *DecodeError) {
+func skipArray(b []byte, i, depth int, keys *keyList) (int, *DecodeError) {
 	if depth >= MaxDepth {
 		return i, depthFault(i)
 	}
@@ -78,7 +83,7 @@ func skipArray(b []byte, i, depth int) (int, *DecodeError) {
 	for {
 		var err *DecodeError
 		var last bool
-		if i, err = skipValue(b, i, depth+1); err != nil {
+		if i, err = skipValue(b, i, depth+1, keys); err != nil {
 			return i, err
 		}
 		if i, last, err = skipComma(b, i, ']'); last || err != nil {

@@ -131,7 +131,7 @@ func (t *Type[T]) checkDynamic(data []byte) error {
 	if data[0] != '{' {
 		return fmt.Errorf("is %s, it has to be an object", kindOf(data[0]))
 	}
-	if _, fault := skipValue(data, 0, dataDepth); fault != nil {
+	if _, fault := skipValue(data, 0, dataDepth, nil); fault != nil {
 		return fmt.Errorf("cannot be published: at byte %d: %s", fault.Offset, fault.Msg)
 	}
 	if word, key, found := t.forbidden.findIn(data); found {

@@ -83,7 +83,8 @@ func (e *Event) checkData(f *Forbidden) error {
 	if len(e.Data) == 0 || e.dataChecked() {
 		return nil
 	}
-	end, fault := skipValue(e.Data, 0, dataDepth)
+	var keys keyList
+	end, fault := skipValue(e.Data, 0, dataDepth, &keys)
 	switch {
 	case fault != nil:
 		return e.fault("data", fmt.Sprintf("cannot be published: at byte %d: %s", fault.Offset, fault.Msg))
@@ -91,6 +92,9 @@ func (e *Event) checkData(f *Forbidden) error {
 		return e.fault("data", "is "+kindOf(e.Data[0])+", it has to be an object")
 	case end != len(e.Data):
 		return e.fault("data", "is followed by something else")
+	}
+	if keys.allowed(e.Data, f) {
+		return nil
 	}
 	if hasKeyTwice(e.Data) {
 		return e.fault("data", "has a key twice")
