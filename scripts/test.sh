@@ -44,10 +44,11 @@ if [ -f "$setup" ]; then
 fi
 
 record=$(mktemp) || exit 1
-trap 'rm -f "$record"' EXIT
-export EVENTBUS_TEST_RECORD=$record
+figures=$(mktemp) || exit 1
+trap 'rm -f "$record" "$figures"' EXIT
+export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures
 
-report=(-record "$record" ${missing[@]+"${missing[@]}"})
+report=(-record "$record" -figures "$figures" ${missing[@]+"${missing[@]}"})
 if $ci; then report+=(-strict); fi
 pkg=${PKG:-./...}
 if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis); fi

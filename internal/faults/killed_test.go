@@ -53,8 +53,9 @@ func TestAKilledRedisCostsNoCallerAnErrorAndNoEventItsAccount(t *testing.T) {
 	w.shut()
 
 	l := w.Stats().Published
-	if l.Dropped[bus.DropLaneFull] == 0 || l.Confirmed == 0 || lost.inGaps == 0 {
-		t.Errorf("the fault was not felt: %+v, %+v", l, lost)
+	// How many events fell into a gap is chance: none where all of those that were sent before the kill had arrived.
+	if gaps := len(one.gapList()); l.Dropped[bus.DropLaneFull] == 0 || l.Confirmed == 0 || gaps < 2 {
+		t.Errorf("two kills were not felt: %+v, %d gaps", l, gaps)
 	}
 	figure(t, "redis-server killed twice", "%d Emits by %d callers, no error; %d messages = %d confirmed + %v "+
 		"dropped; balanced at %d "+

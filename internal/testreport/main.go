@@ -27,10 +27,11 @@ const heartbeat = time.Minute
 
 func main() {
 	var (
-		opts   options
-		record string
+		opts            options
+		record, figures string
 	)
 	flag.StringVar(&record, "record", "", "`file` in which the tests recorded the servers they started")
+	flag.StringVar(&figures, "figures", "", "`file` in which the tests wrote what they measured, a line each")
 	flag.BoolVar(&opts.strict, "strict", false, "fail where something could not be had or a test was skipped for want of it (CI)")
 	flag.Func("missing", "`what` could not be had; may repeat", appendTo(&opts.missing))
 	flag.Func("expect", "`broker` whose real server has to be among the recorded ones; may repeat", appendTo(&opts.expect))
@@ -40,6 +41,9 @@ func main() {
 	if err := run(r, flag.Args()); err != nil {
 		r.trouble(err)
 	}
+	if err := printFigures(os.Stdout, figures); err != nil {
+		r.trouble(err)
+	}
 	servers, err := readRecord(record)
 	if err != nil {
 		r.trouble(err)
@@ -47,6 +51,19 @@ func main() {
 	if !r.finish(servers) {
 		os.Exit(1)
 	}
+}
+
+// printFigures copies what the tests measured, such as how long a fault was felt. There is none where no such test ran.
+func printFigures(w io.Writer, path string) error {
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) == 0 {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "\nmeasured:\n%s", text)
+	return err
 }
 
 func appendTo(list *[]string) func(string) error {
