@@ -28,11 +28,14 @@ func append2(dst []byte, n int) []byte {
 	return append(dst, byte('0'+n/10), byte('0'+n%10))
 }
 
+// appendFraction appends the nanoseconds of a second, which are not zero. It writes all nine digits, two by two since
+// constants are cheap to divide by, and takes the zeros at the end back.
 func appendFraction(dst []byte, ns int) []byte {
-	dst = append(dst, '.')
-	for unit := 100_000_000; ns > 0; unit /= 10 {
-		dst = append(dst, byte('0'+ns/unit))
-		ns %= unit
+	dst = append(dst, '.', byte('0'+ns/100_000_000))
+	dst = append2(append2(dst, ns/1_000_000%100), ns/10_000%100)
+	dst = append2(append2(dst, ns/100%100), ns%100)
+	for dst[len(dst)-1] == '0' {
+		dst = dst[:len(dst)-1]
 	}
 	return dst
 }
