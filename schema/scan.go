@@ -232,8 +232,8 @@ func skipPlain[T []byte | string](b T, i int) int {
 	return i
 }
 
-// load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one check and one load of it, as long as the
-// eight bytes are a slice of their own.
+// load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one check and one load of it, as long as
+// the eight bytes are a slice of their own.
 func load64[T []byte | string](b T, i int) uint64 {
 	w := b[i : i+8]
 	return uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 |

@@ -87,10 +87,10 @@ func daysIn(year, month int) int {
 	}
 }
 
-// daysSince1970 returns how many days lie between a day and 1970-01-01, by the Gregorian calendar of all times, for years
-// from 0 (Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil). It is a fifth of time.Date.
+// daysSince1970 returns how many days lie between a day and 1970-01-01, by the Gregorian calendar of all times, for
+// years from 0 (Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil).
 func daysSince1970(year, month, day int) int {
-	const shift, epoch = 400, 146_097 + 719_468 // the years of a cycle, as year 0 may become -1, and its days
+	const shift, epoch = 400, 146_097 + 719_468 // a cycle of the calendar more, as year 0 may become -1
 	year += shift
 	if month <= 2 { // years begin in March, so that the leap day is at the end
 		year--
