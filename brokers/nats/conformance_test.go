@@ -20,6 +20,11 @@ func TestTheCoreDriverKeepsItsPromises(t *testing.T) {
 	brokertest.Run(t, harness(t, server, "nats://", "?ping_interval=1s&buffer_messages=5000"))
 }
 
+func TestTheJetStreamDriverKeepsItsPromises(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true})
+	brokertest.Run(t, harness(t, server, "nats+js://", "?ping_interval=1s&ack_wait=3s"))
+}
+
 // harness reaches the server through a proxy, which can cut its connections.
 func harness(t *testing.T, server *testbroker.NATS, scheme, query string) brokertest.Harness {
 	proxy := testbroker.StartProxy(t, server.Addr())
@@ -63,4 +68,3 @@ func inject(server *testbroker.NATS, channel string, body []byte) error {
 	}
 	return nc.Flush()
 }
-

@@ -15,6 +15,7 @@ const (
 
 func init() {
 	brokers.Register(brokers.Driver{Scheme: coreScheme, Promises: corePromises, Open: Open})
+	brokers.Register(brokers.Driver{Scheme: jetScheme, Promises: jetPromises, Open: Open})
 }
 
 // corePromises are those of core NATS. Messages of one Publish leave on one connection, one after the other, and reach a
@@ -51,6 +52,9 @@ func Open(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 	set, err := readURL(u)
 	if err != nil {
 		return nil, err
+	}
+	if set.scheme == jetScheme {
+		return newJet(ctx, set), nil
 	}
 	c := &core{free: make(chan *publication, freePublications)}
 	c.init(ctx, set)

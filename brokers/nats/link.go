@@ -105,6 +105,13 @@ func (l *link) state() (*session, error, <-chan struct{}) {
 	return l.current, l.err, l.changed
 }
 
+// alive returns the session, or nil where there is none at the moment.
+func (l *link) alive() *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.current
+}
+
 // run connects again and again until ctx ends.
 func (l *link) run(ctx context.Context) {
 	defer close(l.stopped)

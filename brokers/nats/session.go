@@ -20,6 +20,7 @@ type session struct {
 	wire *wire
 	over chan struct{} // closed once the client has ended; what it had received is in its subscriptions' channels then
 	err  error         // why; valid once over is closed
+	acks *acks         // of JetStream, on a connection that publishes
 
 	mu     sync.Mutex
 	denied []denial // what this session may not do, oldest first, at most deniedKept
@@ -116,6 +117,13 @@ func (s *session) deniedSince(ctx context.Context, number uint64) []error {
 			return append(s.after(number), last)
 		}
 	}
+}
+
+// news returns a channel that is closed with the next denial.
+func (s *session) news() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.woken
 }
 
 func (s *session) after(number uint64) (out []error) {
