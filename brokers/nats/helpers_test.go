@@ -34,6 +34,7 @@ func closeConn(tb testing.TB, c brokers.Conn) {
 type recorder struct {
 	ready chan struct{}
 	block chan struct{} // Deliver waits until it is closed; nil means that it does not wait
+	keep  bool          // nothing is settled
 
 	mu   sync.Mutex
 	seen []any // brokers.Delivery and brokers.Gap
@@ -52,6 +53,11 @@ func (r *recorder) Gap(g brokers.Gap) {
 func (r *recorder) Deliver(batch []brokers.Delivery) {
 	if r.block != nil {
 		<-r.block
+	}
+	for _, d := range batch {
+		if d.Settler != nil && !r.keep {
+			_ = d.Settler.Settle(context.Background(), []brokers.Settlement{{Token: d.Token}})
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

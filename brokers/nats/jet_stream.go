@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -100,6 +101,8 @@ func setupFault(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, natsgo.ErrNoResponders): // nobody listens to JetStream's own subjects
+		return &setupError{fmt.Errorf("JetStream is not enabled on this server or for this account: %w", err)}
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return &setupError{err}
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500:

@@ -3,6 +3,7 @@ package nats_test
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func file(t *testing.T, text string) string {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return url.QueryEscape(path)
 }
 
 // refuses fails unless Publish and Subscribe each return one error that is not retryable and has the word, and not the
