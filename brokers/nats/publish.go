@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ const (
 	grace = 50 * time.Millisecond
 	// freePublications is how many publications are kept for reuse: more than there are lanes.
 	freePublications = 16
+	// admitted is how many messages are given to the client between two looks at whether Publish has given up. They are
+	// Unknown together then.
+	admitted = 32
 )
 
 // errAbandoned ends a publication whose Publish has given up.
@@ -118,6 +122,7 @@ type publication struct {
 	session *session
 	msgs    []brokers.Message
 	failed  []brokers.MessageError
+	checked [3]string // the channels that were good last: an event has up to three, again and again
 	// begun counts the messages whose writing may have begun; abandonedBit says that no further one may.
 	begun atomic.Uint64
 }
@@ -136,7 +141,7 @@ func (p *publication) run() {
 	if sent > 0 {
 		if lost := p.session.flush(p.ctx); lost != nil {
 			p.mark(0, sent, brokers.Unknown, lost)
-			p.mark(sent, len(p.msgs), brokers.NotSent, cmpErr(err, lost))
+			p.mark(sent, len(p.msgs), brokers.NotSent, cmp.Or(err, lost))
 			return
 		}
 		p.reject(p.session.deniedSince(p.ctx, before))
@@ -147,11 +152,13 @@ func (p *publication) run() {
 // send gives the messages to the client, and returns how many of them it may have sent something of.
 func (p *publication) send() (int, error) {
 	for i := range p.msgs {
-		if i%64 == 0 && p.ctx.Err() != nil {
-			return i, p.ctx.Err()
-		}
-		if !p.admit(uint64(i)) {
-			return i, errAbandoned
+		if i%admitted == 0 {
+			if err := p.ctx.Err(); err != nil {
+				return i, err
+			}
+			if !p.admit(min(i+admitted, len(p.msgs))) {
+				return i, errAbandoned
+			}
 		}
 		err := p.check(&p.msgs[i])
 		if err == nil {
@@ -161,7 +168,7 @@ func (p *publication) send() (int, error) {
 		case err == nil:
 		case errors.Is(err, natsgo.ErrConnectionClosed):
 			return i, err
-		case rejects(err), retryable(err) == false:
+		case !retryable(err):
 			p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: err})
 		default:
 			return i + 1, err
@@ -172,8 +179,11 @@ func (p *publication) send() (int, error) {
 
 // check returns why a message can never be sent.
 func (p *publication) check(m *brokers.Message) error {
-	if err := brokers.CheckChannel(m.Channel); err != nil {
-		return badChannel{err}
+	if m.Channel != p.checked[0] && m.Channel != p.checked[1] && m.Channel != p.checked[2] {
+		if err := brokers.CheckChannel(m.Channel); err != nil {
+			return badChannel{err}
+		}
+		p.checked[0], p.checked[1], p.checked[2] = m.Channel, p.checked[0], p.checked[1]
 	}
 	if len(m.Body) > p.set.maxBytes {
 		return bodyTooLong{len(m.Body), p.set.maxBytes}
@@ -214,14 +224,14 @@ func (p *publication) reject(denied []error) {
 	}
 }
 
-// admit reports whether message i may be given to the client, and notes that it may have been from now on.
-func (p *publication) admit(i uint64) bool {
+// admit reports whether the messages before to may be given to the client, and notes that they may have been from now on.
+func (p *publication) admit(to int) bool {
 	for {
 		n := p.begun.Load()
 		if n&abandonedBit != 0 {
 			return false
 		}
-		if p.begun.CompareAndSwap(n, i+1) {
+		if p.begun.CompareAndSwap(n, uint64(to)) {
 			return true
 		}
 	}
@@ -239,11 +249,4 @@ func (p *publication) abandon(err error) error {
 		}
 	}
 	return &brokers.BatchError{Failed: failed}
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
