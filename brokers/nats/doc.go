@@ -41,7 +41,7 @@
 //
 // Of JetStream only:
 //
-//	create           false forbids to make and to change streams (true)
+//	create           false forbids to make and to change streams; publishing then needs no right but that (true)
 //	stream           the one stream for all channels, together with:
 //	subjects         its channels, as patterns separated by commas
 //	storage          file or memory, of a stream that is made (file)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -304,8 +305,9 @@ func (p *jetPublication) check(ctx context.Context, m *brokers.Message) error {
 	if len(m.Body) > p.conn.set.maxBytes {
 		return bodyTooLong{len(m.Body), p.conn.set.maxBytes}
 	}
-	key, _ := p.conn.set.jet.streamKey(m.Channel) // it fails for wildcards only
-	if p.conn.known(key) {
+	key, _ := p.conn.set.jet.streamKey(m.Channel)    // it fails for wildcards only
+	if p.conn.known(key) || !p.conn.set.jet.create { // without leave to make streams, perhaps there is none to look at them
+
 		return nil
 	}
 	js, err := jetstream.New(p.session.nc)
@@ -335,8 +337,10 @@ func (p *jetPublication) wait(ctx context.Context) error {
 		p.session.acks.remove(c)
 		failed = append(failed, c.close(err)...)
 	}
-	for _, f := range failed {
-		if errors.Is(f.Err, errNoStream) {
+	for i, f := range failed {
+		if f.Err == errNoStream && !p.conn.set.jet.create {
+			failed[i].Err = &setupError{fmt.Errorf("%w, and create=false forbids to make one", errNoStream)}
+		} else if f.Err == errNoStream {
 			c := p.chunks[f.Index/chunkSize]
 			key, _ := p.conn.set.jet.streamKey(c.msgs[f.Index-c.from].Channel)
 			p.conn.setKnown(key, false) // made again with the next Publish

@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -106,8 +107,9 @@ func (m *member) serve(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	before := s.denials()
 	if err := m.attach(ctx, s, js); err != nil {
-		if err := m.failed(err); err != nil {
+		if err := m.failed(deniedAPI(s.after(before), err)); err != nil {
 			return err
 		}
 		pause, cancel := context.WithTimeout(ctx, backoffMax/2)
@@ -131,6 +133,17 @@ func (m *member) serve(ctx context.Context, s *session) error {
 	}
 	m.since, m.trouble = time.Now(), ""
 	return m.receive(ctx, s, js, in)
+}
+
+// deniedAPI returns the denial of a request to JetStream, if there was one, else err: of the request itself, the client knows
+// no more than that there was no reply.
+func deniedAPI(denied []error, err error) error {
+	for _, d := range denied {
+		if subject, ok := deniedChannel(d, "Publish"); ok && strings.HasPrefix(subject, "$JS.") {
+			return d
+		}
+	}
+	return err
 }
 
 // attach makes sure that all consumers are there, and reports the ones that were not there any more.

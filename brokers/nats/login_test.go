@@ -136,6 +136,21 @@ func TestWhatTheUserMayNotDoIsSaidPerChannel(t *testing.T) {
 	}
 }
 
+func TestAnAccountThatMayOnlyPublishNeedsNothingElse(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true, Config: `authorization { users: [
+		{ user: all, password: pw },
+		{ user: pub, password: pw, permissions: { publish: ["least.>"], subscribe: ["_INBOX.>"] } } ] }`})
+	works(t, "nats+js://all:pw@"+server.Addr()+"?stream=LEAST&subjects=least.>,login.>")
+	c := open(t, "nats+js://pub:pw@"+server.Addr()+"?create=false&stream=LEAST&subjects=least.>,login.>")
+	if err := c.Publish(t.Context(), messages(3, "least.a")); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Subscribe(t.Context(), brokers.Subscription{Name: "s", Group: "g", Channels: []string{"least.a"}}, newRecorder())
+	if err == nil || c.Retryable(err) || !strings.Contains(err.Error(), "$JS.API") {
+		t.Fatalf("Subscribe returned %v, want what is denied", err)
+	}
+}
+
 func TestAURLThatCanNeverWorkIsRefusedByOpen(t *testing.T) {
 	for query, word := range map[string]string{
 		"nats://h/path":                         "path",
