@@ -28,12 +28,19 @@ const (
 	xxhash  = "github.com/cespare/xxhash/v2"
 	atomic  = "go.uber.org/atomic"
 	sys     = "golang.org/x/sys"
+
+	natsGo   = "github.com/nats-io/nats.go" // and what it needs itself:
+	nkeys    = "github.com/nats-io/nkeys"
+	nuid     = "github.com/nats-io/nuid"
+	compress = "github.com/klauspost/compress"
+	crypto   = "golang.org/x/crypto"
 )
 
 var (
 	schemaLinks = []string{uuid, jsonV2}
 	routerLinks = append([]string{yaml}, schemaLinks...)
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
+	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
 )
 
 // links is, for each public package, exactly the modules that importing it links.
@@ -46,7 +53,8 @@ var links = map[string][]string{
 	"brokers/brokertest": nil,
 	"brokers/memory":     nil,
 	"brokers/redis":      redisLinks,
-	"brokers/all":        redisLinks,
+	"brokers/nats":       natsLinks,
+	"brokers/all":        slices.Concat(redisLinks, natsLinks),
 	"bus":                routerLinks,
 }
 

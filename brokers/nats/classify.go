@@ -1,0 +1,67 @@
+package nats
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+
+	natsgo "github.com/nats-io/nats.go"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// refusals are errors by which the server turns us away, and which only the operator can change.
+var refusals = []error{
+	natsgo.ErrAuthorization, natsgo.ErrAuthExpired, natsgo.ErrAuthRevoked, natsgo.ErrAccountAuthExpired,
+	natsgo.ErrPermissionViolation, natsgo.ErrSecureConnRequired, natsgo.ErrSecureConnWanted, natsgo.ErrNkeysNotSupported,
+	natsgo.ErrNoUserCB,
+}
+
+// refused reports whether one side turned the other one away: the server by a reply or a TLS alert, which package tls
+// calls a remote error, and we by not trusting its certificate.
+func refused(err error) bool {
+	for _, r := range refusals {
+		if errors.Is(err, r) {
+			return true
+		}
+	}
+	var op *net.OpError
+	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+// rejects reports whether the client refused a message before it had sent anything of it, for good.
+func rejects(err error) bool {
+	for _, r := range []error{
+		natsgo.ErrMaxPayload, natsgo.ErrBadSubject, natsgo.ErrBadHeaderMsg, natsgo.ErrHeadersNotSupported,
+	} {
+		if errors.Is(err, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// retryable reports whether err may go away by itself.
+func retryable(err error) bool {
+	switch {
+	case err == nil, errors.Is(err, brokers.ErrClosed), refused(err), rejects(err):
+		return false
+	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),
+		errors.As(err, new(*setupError)):
+		return false
+	default:
+		return true
+	}
+}
+
+// deniedChannel returns what the user may not publish to, or subscribe to, according to an error reply such as
+// `Permissions Violation for Publish to "a.b"`.
+func deniedChannel(err error, verb string) (string, bool) {
+	_, rest, ok := strings.Cut(err.Error(), "for "+verb+" to \"")
+	if !ok {
+		return "", false
+	}
+	channel, _, ok := strings.Cut(rest, "\"")
+	return channel, ok
+}

@@ -1,0 +1,226 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// redeliverMin is the least delay before a redelivery, whatever is asked for: without any, an event that always fails
+// would be tried thousands of times a second.
+const redeliverMin = 50 * time.Millisecond
+
+// A tokenError says which token is not one of the subscription's that wait to be settled.
+type tokenError struct{ token brokers.Token }
+
+func (e tokenError) Error() string {
+	return fmt.Sprintf("token %d is settled already, or of another subscription", e.token.Seq)
+}
+
+// Settle is the Settler's. Where the connection is lost, it waits for the next one until ctx ends.
+func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
+	var wrong error
+	answers := make([]answer, 0, len(list))
+	for _, one := range list {
+		reply, ok := "", one.Token.Ref == any(m)
+		if ok {
+			reply, ok = m.leases.end(one.Token.Seq)
+		}
+		if !ok {
+			wrong = tokenError{one.Token}
+			continue
+		}
+		answers = append(answers, answer{reply, answerText(one)})
+	}
+	if len(answers) == 0 {
+		return wrong
+	}
+	defer m.leases.signal()
+	defer m.conn.unsettled.Add(-int64(len(answers)))
+	if err := m.answer(ctx, answers); err != nil {
+		return err
+	}
+	return wrong
+}
+
+// An answer is what settles one delivery.
+type answer struct {
+	reply string
+	text  []byte
+}
+
+func answerText(s brokers.Settlement) []byte {
+	switch s.Verdict {
+	case brokers.Ack:
+		return ackAck
+	case brokers.Terminate:
+		return ackTerm
+	default:
+		return nakAfter(max(redeliverMin, s.After))
+	}
+}
+
+// answer sends answers and waits until the server has read them, off the caller's goroutine: nothing interrupts the client.
+func (m *member) answer(ctx context.Context, answers []answer) error {
+	if !m.conn.execs.enter() {
+		return brokers.ErrClosed
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer m.conn.execs.leave()
+		done <- m.sendUntilRead(ctx, answers)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sendUntilRead sends answers, over one session after the other, until the server has read them. An answer that is read twice
+// changes nothing the second time.
+func (m *member) sendUntilRead(ctx context.Context, answers []answer) error {
+	for {
+		s, err := m.conn.sub.next(ctx, func(error) error { return nil })
+		if err != nil {
+			return err
+		}
+		if err = send(ctx, s, answers); err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-s.over:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func send(ctx context.Context, s *session, answers []answer) error {
+	for _, a := range answers {
+		if err := s.nc.Publish(a.reply, a.text); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
+}
+
+// leave ends the requests of a session. Where ctx has ended, what is still on its way is waited for and given back, and
+// with it what the sink has not seen: other members need not wait for the lease to run out.
+func (m *member) leave(ctx context.Context, s *session, in chan *natsgo.Msg) {
+	if ctx.Err() == nil {
+		for _, f := range m.feeds {
+			_ = f.sub.Unsubscribe() // it fails where the session is over, and then there is nothing to undo
+		}
+		for len(in) > 0 {
+			if m.take(s, <-in) != nil {
+				return
+			}
+		}
+		return
+	}
+	for _, f := range m.feeds {
+		_ = f.sub.Drain()
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.conn.set.writeTimeout)
+	defer cancel()
+	stop := m.whenLate(cancel)
+	defer stop()
+	if s.flush(within) != nil {
+		return
+	}
+	var back []answer
+	for len(in) > 0 {
+		if msg := <-in; msg.Reply != "" {
+			back = append(back, answer{msg.Reply, ackNak})
+		}
+	}
+	for _, token := range m.queue.takeBack() {
+		if reply, ok := m.leases.end(token); ok {
+			m.conn.unsettled.Add(-1)
+			back = append(back, answer{reply, ackNak})
+		}
+	}
+	_ = send(within, s, back) // else they come back when their leases run out
+}
+
+// whenLate calls f once Close's deadline has passed, until stop is called.
+func (m *member) whenLate(f func()) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-m.conn.late:
+			f()
+		case <-ended:
+		}
+	}()
+	return func() { close(ended) }
+}
+
+// settleRest prolongs the leases until everything that the sink has is settled, or Close's deadline has passed: then it is
+// given back.
+func (m *member) settleRest(ctx context.Context) {
+	for _, token := range m.queue.takeBack() { // where there was no session to give them back to
+		if _, ok := m.leases.end(token); ok {
+			m.conn.unsettled.Add(-1)
+		}
+	}
+	renew := time.NewTicker(m.renewal())
+	defer renew.Stop()
+	for m.leases.count() > 0 {
+		select {
+		case <-m.leases.changed:
+		case <-renew.C:
+			if s := m.conn.sub.alive(); s != nil {
+				m.renew(s)
+			}
+		case <-m.conn.late:
+			m.giveUp(ctx)
+			return
+		}
+	}
+	m.forget(ctx)
+}
+
+// giveUp gives back what is not settled.
+func (m *member) giveUp(ctx context.Context) {
+	s := m.conn.sub.alive()
+	if s == nil {
+		return
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	var back []answer
+	for _, reply := range m.leases.replies() {
+		back = append(back, answer{reply, ackNak})
+	}
+	_ = send(within, s, back)
+}
+
+// forget deletes the consumers that nobody else uses; else the server does so after a while.
+func (m *member) forget(ctx context.Context) {
+	s := m.conn.sub.alive()
+	if s == nil || m.feeds[0].group != "" || !m.everReady {
+		return
+	}
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.conn.set.writeTimeout)
+	defer cancel()
+	stop := m.whenLate(cancel)
+	defer stop()
+	for _, f := range m.feeds {
+		if err := js.DeleteConsumer(within, f.stream, f.name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return
+		}
+	}
+}

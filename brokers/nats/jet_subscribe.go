@@ -1,0 +1,330 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// Subscribe feeds sink from a consumer: a durable one that the members of the group share, or one of its own that begins
+// with what is published from now on. See brokers.Conn. It returns an error where the stream or the consumer cannot be
+// had before the subscription was ready for the first time; later that is reported as a Gap, and tried again.
+func (c *jet) Subscribe(ctx context.Context, s brokers.Subscription, sink brokers.Sink) error {
+	patterns, err := readChannels(s.Name, s.Channels)
+	if err != nil {
+		return err
+	}
+	feeds, err := newFeeds(s, patterns, c.set.jet)
+	if err != nil {
+		return err
+	}
+	if !c.calls.enter() {
+		return brokers.ErrClosed
+	}
+	defer c.calls.leave()
+	ctx, release := c.subs.bind(ctx)
+	defer release()
+	m := &member{
+		conn: c, patterns: patterns, feeds: feeds, maxBytes: s.MaxBytes, prefetch: s.Prefetch,
+		leases: newLeases(), queue: newJetQueue(),
+	}
+	if m.prefetch <= 0 {
+		m.prefetch = c.set.jet.prefetch
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer m.queue.close()
+		done <- m.run(ctx)
+	}()
+	m.queue.feed(sink)
+	return <-done
+}
+
+// A member is one subscription. Its goroutine does everything but calling the sink.
+type member struct {
+	conn     *jet
+	patterns []brokers.Pattern
+	feeds    []*feed
+	maxBytes int
+	prefetch int
+	leases   *leases
+	queue    *jetQueue
+
+	everReady bool
+	since     time.Time // when the feeds were last known to be well
+	trouble   string    // what was reported last
+}
+
+// run holds the subscription until ctx ends and everything is settled, then returns nil, or an error where it cannot be had.
+func (m *member) run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		s, err := m.conn.sub.next(ctx, m.failed)
+		if err == nil {
+			err = m.serve(ctx, s)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	m.settleRest(ctx)
+	return nil
+}
+
+// failed judges an error that keeps the subscription from being served: before it was ever ready, one that will not pass
+// is its end.
+func (m *member) failed(err error) error {
+	if retryable(err) {
+		return nil
+	}
+	if !m.everReady {
+		return err
+	}
+	if m.trouble != err.Error() {
+		m.trouble = err.Error()
+		m.gap(err, -1)
+	}
+	return nil
+}
+
+func (m *member) gap(err error, missed int64) {
+	now := time.Now()
+	m.queue.put(jetEntry{mark: &mark{gap: brokers.Gap{
+		Since: m.since, Until: now, Reason: brokers.GapReconnect, Missed: missed, Err: err,
+	}}})
+	m.since = now
+}
+
+// serve receives over a session until ctx or the session ends, or a consumer has to be made again. It returns an error
+// where the subscription cannot be had.
+func (m *member) serve(ctx context.Context, s *session) error {
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return err
+	}
+	before := s.denials()
+	if err := m.attach(ctx, s, js); err != nil {
+		if err := m.failed(deniedAPI(s.after(before), err)); err != nil {
+			return err
+		}
+		pause, cancel := context.WithTimeout(ctx, backoffMax/2)
+		defer cancel()
+		select {
+		case <-pause.Done():
+		case <-s.over:
+		}
+		return nil
+	}
+	in := make(chan *natsgo.Msg, 2*m.prefetch+64*len(m.feeds))
+	defer m.leave(ctx, s, in)
+	for _, f := range m.feeds {
+		if err := f.open(s, in); err != nil {
+			return nil // the session is over
+		}
+	}
+	if !m.everReady {
+		m.everReady = true
+		m.queue.put(jetEntry{mark: &mark{ready: true}})
+	}
+	m.since, m.trouble = time.Now(), ""
+	return m.receive(ctx, s, js, in)
+}
+
+// deniedAPI returns the denial of a request to JetStream, if there was one, else err: of the request itself, the client knows
+// no more than that there was no reply.
+func deniedAPI(denied []error, err error) error {
+	for _, d := range denied {
+		if subject, ok := deniedChannel(d, "Publish"); ok && strings.HasPrefix(subject, "$JS.") {
+			return d
+		}
+	}
+	return err
+}
+
+// attach makes sure that all consumers are there, and reports the ones that were not there any more.
+func (m *member) attach(ctx context.Context, s *session, js jetstream.JetStream) error {
+	ctx, cancel := context.WithTimeout(ctx, m.conn.set.dialTimeout)
+	defer cancel()
+	for _, f := range m.feeds {
+		again, emptied, err := f.attach(ctx, js, m.leases)
+		if err != nil {
+			return err
+		}
+		m.conn.setKnown(f.key, true)
+		switch {
+		case again && emptied:
+			m.gap(errConsumerGone, -1)
+		case again:
+			m.gap(errConsumerGone, 0)
+		}
+	}
+	return nil
+}
+
+// receive moves messages to the queue and keeps asking for more.
+func (m *member) receive(ctx context.Context, s *session, js jetstream.JetStream, in chan *natsgo.Msg) error {
+	renew := time.NewTicker(m.renewal())
+	defer renew.Stop()
+	look := time.NewTicker(heartbeat)
+	defer look.Stop()
+	for polls := 0; ; {
+		if len(in) == 0 {
+			if err := m.ask(s); err != nil {
+				return nil // the session is over
+			}
+		}
+		select {
+		case msg := <-in:
+			if err := m.take(s, msg); err != nil {
+				return nil
+			}
+		case <-m.leases.changed:
+		case <-renew.C:
+			m.renew(s)
+		case <-look.C:
+			if polls++; m.quiet() || polls%2 == 0 {
+				if err := m.poll(ctx, js); err != nil {
+					return nil
+				}
+			}
+		case <-s.over:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// renewal is how often leases are prolonged: three times within the shortest.
+func (m *member) renewal() time.Duration {
+	d := m.conn.set.jet.ackWait
+	for _, f := range m.feeds {
+		if f.settings.AckWait > 0 {
+			d = min(d, f.settings.AckWait)
+		}
+	}
+	return d / 3
+}
+
+// ask requests as many messages as there is room for, once that is worth a request.
+func (m *member) ask(s *session) error {
+	room := m.prefetch - m.leases.count()
+	for _, f := range m.feeds {
+		room -= f.asked
+	}
+	for _, f := range m.feeds {
+		n := room / len(m.feeds)
+		if n < 1 && f.asked == 0 && len(m.feeds) > 1 && m.leases.count() < m.prefetch {
+			n = 1 // fewer than one for each stream: none may be forgotten
+		}
+		if n < 1 || f.asked > 0 && n < m.prefetch/len(m.feeds)/4 {
+			continue
+		}
+		if err := f.ask(s, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take reads one message of a session.
+func (m *member) take(s *session, msg *natsgo.Msg) error {
+	f := m.feedOf(msg)
+	if f == nil {
+		return nil
+	}
+	from, ok := readOrigin(msg.Reply)
+	if !ok {
+		return f.status(msg)
+	}
+	f.asked, f.heard = max(0, f.asked-1), time.Now()
+	f.last = max(f.last, from.seq)
+	if !matchesAny(m.patterns, msg.Subject) {
+		return s.nc.Publish(msg.Reply, ackAck)
+	}
+	attempt, wait := early(msg.Header, from.attempt, time.Now())
+	if wait > 0 {
+		return s.nc.Publish(msg.Reply, nakAfter(wait))
+	}
+	token, ok := m.leases.add(from.place, msg.Reply)
+	if !ok {
+		return nil
+	}
+	m.conn.unsettled.Add(1)
+	e := jetEntry{}
+	read(&e.delivery, msg, m.maxBytes)
+	e.delivery.Attempt, e.delivery.Position = attempt, from.position()
+	e.delivery.Token, e.delivery.Settler = brokers.Token{Ref: m, Seq: token}, m
+	m.queue.put(e)
+	return nil
+}
+
+func (m *member) feedOf(msg *natsgo.Msg) *feed {
+	for _, f := range m.feeds {
+		if f.sub == msg.Sub {
+			return f
+		}
+	}
+	return nil
+}
+
+func matchesAny(patterns []brokers.Pattern, channel string) bool {
+	for _, p := range patterns {
+		if p.Match(channel) {
+			return true
+		}
+	}
+	return false
+}
+
+// early returns how much longer a message has to wait for its NotBefore, and which attempt it is: the server counts the
+// delivery that was sent back, the handler does not. Where the first delivery came late enough, the second attempt counts
+// as the first.
+func early(h natsgo.Header, delivered int, now time.Time) (attempt int, wait time.Duration) {
+	text := value(h, headerNotBefore)
+	if text == "" {
+		return delivered, 0
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return delivered, 0
+	}
+	return max(1, delivered-1), max(0, at.Sub(now))
+}
+
+// renew prolongs the leases.
+func (m *member) renew(s *session) {
+	for _, reply := range m.leases.replies() {
+		if s.nc.Publish(reply, ackProgress) != nil {
+			return // the session is over, and the next one goes on
+		}
+	}
+}
+
+// quiet reports whether a request was forgotten, such as by a server that was restarted, and forgets it, too.
+func (m *member) quiet() bool {
+	found := false
+	for _, f := range m.feeds {
+		if f.asked > 0 && time.Since(f.heard) > silence {
+			f.asked, found = 0, true
+		}
+	}
+	return found
+}
+
+// poll looks whether the consumers are there. It returns errConsumerGone where one is not.
+func (m *member) poll(ctx context.Context, js jetstream.JetStream) error {
+	ctx, cancel := context.WithTimeout(ctx, m.conn.set.dialTimeout)
+	defer cancel()
+	for _, f := range m.feeds {
+		if err := f.poll(ctx, js); errors.Is(err, errConsumerGone) {
+			return err
+		}
+	}
+	return nil
+}

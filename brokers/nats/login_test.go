@@ -1,0 +1,180 @@
+package nats_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+)
+
+var bothSchemes = []string{"nats://", "nats+js://"}
+
+// works publishes and receives one message.
+func works(t *testing.T, url string) {
+	t.Helper()
+	c := open(t, url)
+	r := newRecorder()
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{"login.a"}})
+	if err := c.Publish(t.Context(), messages(1, "login.a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the message arrives", func() bool { return r.has("body-0") })
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return url.QueryEscape(path)
+}
+
+// refuses fails unless Publish and Subscribe each return one error that is not retryable and has the word, and not the
+// secret, in it.
+func refuses(t *testing.T, url, word, secret string) {
+	t.Helper()
+	c := open(t, url)
+	published := c.Publish(t.Context(), messages(2, "login.a"))
+	subscribed := c.Subscribe(t.Context(), brokers.Subscription{Name: "s", Channels: []string{"login.a"}}, newRecorder())
+	for _, err := range []error{published, subscribed} {
+		if err == nil || c.Retryable(err) || !strings.Contains(strings.ToLower(err.Error()), word) {
+			t.Errorf("%v (retryable: %v), want one that says %s", err, c.Retryable(err), word)
+		}
+		if strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
+			t.Errorf("the secret is in %v", err)
+		}
+	}
+	var batch *brokers.BatchError
+	if !errors.As(published, &batch) || len(batch.Failed) != 2 || batch.Failed[0].Outcome != brokers.NotSent {
+		t.Errorf("%v, want both messages NotSent", published)
+	}
+}
+
+func TestAWrongPasswordIsOneClearErrorWithoutThePassword(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{
+		JetStream: true, Config: `authorization { user: bus, password: "right" }`,
+	})
+	for _, scheme := range bothSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			works(t, scheme+"bus:right@"+server.Addr())
+			works(t, scheme+"bus@"+server.Addr()+"?password_file="+file(t, "right\n"))
+			refuses(t, scheme+"bus:sesame-wrong@"+server.Addr(), "authorization", "sesame-wrong")
+			refuses(t, scheme+server.Addr(), "authorization", "right")
+		})
+	}
+}
+
+func TestATokenLogsIn(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{Config: `authorization { token: "s3cret" }`})
+	works(t, "nats://s3cret@"+server.Addr())
+	works(t, server.URL()+"?token_file="+file(t, "s3cret\n"))
+	refuses(t, server.URL()+"?token_file="+file(t, "open-sesame"), "authorization", "open-sesame")
+}
+
+func TestAnNKeyLogsIn(t *testing.T) {
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _ := user.PublicKey()
+	seed, _ := user.Seed()
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{
+		Config: fmt.Sprintf("authorization { users: [ { nkey: %s } ] }", public),
+	})
+	works(t, server.URL()+"?nkey_seed="+file(t, string(seed)))
+	refuses(t, server.URL(), "authorization", string(seed))
+}
+
+func TestTLSNeedsTheServersAuthority(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{TLS: true, JetStream: true})
+	files := server.TLS()
+	for _, scheme := range bothSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			works(t, scheme+server.Addr()+"?tls_ca="+files.CA)
+			works(t, scheme+server.Addr()+"?tls_ca="+files.CA+"&tls_cert="+files.ClientCert+"&tls_key="+files.ClientKey)
+			refuses(t, scheme+server.Addr()+"?tls=true", "certificate", files.CA)
+		})
+	}
+}
+
+func TestAServerThatWantsAClientCertificateRefusesOthers(t *testing.T) {
+	files := testbroker.AnyNATS(t, testbroker.NATSOptions{TLS: true}).TLS()
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{Config: fmt.Sprintf(
+		"tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", files.ServerCert, files.ServerKey, files.CA)})
+	works(t, server.URL()+"?tls_ca="+files.CA+"&tls_cert="+files.ClientCert+"&tls_key="+files.ClientKey)
+	refuses(t, server.URL()+"?tls_ca="+files.CA, "certificate", files.CA)
+}
+
+func TestWhatTheUserMayNotDoIsSaidPerChannel(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true, Config: `authorization { users: [ { user: bus, password: pw,
+		permissions: { publish: { deny: ["secret.>"] }, subscribe: { deny: ["secret.>"] } } } ] }`})
+	for _, scheme := range bothSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			c := open(t, scheme+"bus:pw@"+server.Addr())
+			err := c.Publish(t.Context(), []brokers.Message{message("open.a", "1"), message("secret.a", "2"), message("open.a", "3")})
+			var batch *brokers.BatchError
+			if !errors.As(err, &batch) || len(batch.Failed) != 1 || batch.Failed[0].Index != 1 ||
+				batch.Failed[0].Outcome != brokers.Rejected || c.Retryable(err) {
+				t.Fatalf("%v, want the second message rejected", err)
+			}
+		})
+	}
+	c := open(t, "nats://bus:pw@"+server.Addr())
+	err := c.Subscribe(t.Context(), brokers.Subscription{Name: "s", Channels: []string{"open.>", "secret.a"}}, newRecorder())
+	if err == nil || c.Retryable(err) {
+		t.Fatalf("Subscribe to a denied channel returned %v", err)
+	}
+}
+
+func TestAnAccountThatMayOnlyPublishNeedsNothingElse(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true, Config: `authorization { users: [
+		{ user: all, password: pw },
+		{ user: pub, password: pw, permissions: { publish: ["least.>"], subscribe: ["_INBOX.>"] } } ] }`})
+	works(t, "nats+js://all:pw@"+server.Addr()+"?stream=LEAST&subjects=least.>,login.>")
+	c := open(t, "nats+js://pub:pw@"+server.Addr()+"?create=false&stream=LEAST&subjects=least.>,login.>")
+	if err := c.Publish(t.Context(), messages(3, "least.a")); err != nil {
+		t.Fatal(err)
+	}
+	err := c.Subscribe(t.Context(), brokers.Subscription{Name: "s", Group: "g", Channels: []string{"least.a"}}, newRecorder())
+	if err == nil || c.Retryable(err) || !strings.Contains(err.Error(), "$JS.API") {
+		t.Fatalf("Subscribe returned %v, want what is denied", err)
+	}
+}
+
+func TestAURLThatCanNeverWorkIsRefusedByOpen(t *testing.T) {
+	for query, word := range map[string]string{
+		"nats://h/path":                         "path",
+		"nats://h:0":                            "port",
+		"nats://h?prefetch=1":                   "unknown",
+		"nats://h?tls_ca=/none":                 "tls_ca",
+		"nats://h?tls_cert=/none":               "together",
+		"nats://h?token_file=/none":             "token_file",
+		"nats://h?creds=/none":                  "creds",
+		"nats://h?nkey_seed=/none":              "nkey_seed",
+		"nats://u:pw@h?token_file=/none":        "one of",
+		"nats://u:pw@h?password_file=/none":     "password_file",
+		"nats+js://h?stream=A":                  "subjects",
+		"nats+js://h?stream=a.b&subjects=a":     "stream",
+		"nats+js://h?stream=A&subjects=a..b":    "subjects",
+		"nats+js://h?storage=tape":              "storage",
+		"nats+js://h?buffer_messages=1":         "unknown",
+		"nats+js://h?ack_wait=1ms":              "ack_wait",
+		"nats+js://h?replicas=9":                "replicas",
+		"nats://user:sesame@h?password_file=/x": "password_file",
+	} {
+		_, err := brokers.Open(t.Context(), query)
+		if err == nil || !strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "sesame") {
+			t.Errorf("%s: %v, want an error about %s", query, err, word)
+		}
+	}
+}
