@@ -51,7 +51,7 @@ export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures
 report=(-record "$record" -figures "$figures" ${missing[@]+"${missing[@]}"})
 if $ci; then report+=(-strict); fi
 pkg=${PKG:-./...}
-if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis); fi
+if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis -expect nats); fi
 
 # Compile on all processors; then run one package at a time, since tests of broken brokers measure time.
 # The flags are split on purpose.
