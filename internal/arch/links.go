@@ -28,12 +28,21 @@ const (
 	xxhash  = "github.com/cespare/xxhash/v2"
 	atomic  = "go.uber.org/atomic"
 	sys     = "golang.org/x/sys"
+
+	kafkaGo    = "github.com/segmentio/kafka-go" // and what it needs itself:
+	compress   = "github.com/klauspost/compress" // batches of other clients may be compressed
+	lz4        = "github.com/pierrec/lz4/v4"     // as above
+	scram      = "github.com/xdg-go/scram"       // logins
+	pbkdf2     = "github.com/xdg-go/pbkdf2"      // of scram
+	stringprep = "github.com/xdg-go/stringprep"  // of scram
+	text       = "golang.org/x/text"             // of stringprep
 )
 
 var (
 	schemaLinks = []string{uuid, jsonV2}
 	routerLinks = append([]string{yaml}, schemaLinks...)
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
+	kafkaLinks  = []string{kafkaGo, compress, lz4, scram, pbkdf2, stringprep, text}
 )
 
 // links is, for each public package, exactly the modules that importing it links.
@@ -46,7 +55,8 @@ var links = map[string][]string{
 	"brokers/brokertest": nil,
 	"brokers/memory":     nil,
 	"brokers/redis":      redisLinks,
-	"brokers/all":        redisLinks,
+	"brokers/kafka":      kafkaLinks,
+	"brokers/all":        slices.Concat(redisLinks, kafkaLinks),
 	"bus":                routerLinks,
 }
 
