@@ -53,6 +53,17 @@ func (s *subscription) add(starts []start) {
 	s.wakeFetchers()
 }
 
+// remove takes a partition away whose topic is gone.
+func (s *subscription) remove(at tp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.parts[at]; p != nil {
+		delete(s.parts, at)
+		s.order = slices.DeleteFunc(s.order, func(q *partition) bool { return q == p })
+		s.drop(p)
+	}
+}
+
 // drop forgets what there is of a partition: it may be another member's. s.mu is held.
 func (s *subscription) drop(p *partition) {
 	p.dead = true

@@ -146,6 +146,9 @@ const leaderPoll = 10 * time.Millisecond
 // awaitLeaders waits until the partitions of new topics can be used. A broker tells who will lead a partition some
 // milliseconds before that broker itself knows, and refuses what is produced until then.
 func (k *cluster) awaitLeaders(ctx context.Context, topics map[string]*topic, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, k.c.set.requestTimeout)
+	defer cancel()
+	defer context.AfterFunc(k.c.life, cancel)()
 	var places []tp
 	for _, name := range names {
 		if t := topics[name]; t != nil {

@@ -50,7 +50,8 @@
 //
 // A message that is asked for again waits in this process, and later ones of its key that were not delivered yet wait
 // behind it; when the process ends it comes again because it was never committed, and so may messages after it that were
-// settled. Delivery.Attempt counts within this process.
+// settled. Delivery.Attempt counts within this process. A partition gets at most 65,536 messages ahead of its oldest one
+// that is not settled.
 //
 // Patterns are matched against the list of topics, which is renewed every metadata_ttl; a topic that appears is read from
 // its beginning. Every member of a group should have the same channels.

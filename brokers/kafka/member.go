@@ -75,6 +75,7 @@ func (m *member) turn() error {
 	names := m.s.wanted(topics)
 	m.see(names)
 	if len(names) == 0 {
+		m.abandon()
 		m.s.confirm() // what is published later is in a topic that does not exist yet
 		m.k.pause(lookEvery)
 		return nil

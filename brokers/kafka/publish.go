@@ -33,11 +33,7 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	p := &publication{c: c, msgs: msgs, parts: make(map[tp]*batchList)}
 	if err := p.plan(ctx); err != nil {
-		for i := range msgs {
-			if !p.marked(i) {
-				p.fail(i, classify(err, false), err)
-			}
-		}
+		p.failRest(err)
 		return p.err()
 	}
 	for p.round(ctx) {
@@ -75,8 +71,17 @@ func (p *publication) fail(i int, o brokers.Outcome, err error) {
 	p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: o, Err: err})
 }
 
-func (p *publication) marked(i int) bool {
-	return slices.ContainsFunc(p.failed, func(f brokers.MessageError) bool { return f.Index == i })
+// failRest marks what is not marked, none of which was sent.
+func (p *publication) failRest(err error) {
+	marked := make(map[int]bool, len(p.failed))
+	for _, f := range p.failed {
+		marked[f.Index] = true
+	}
+	for i := range p.msgs {
+		if !marked[i] {
+			p.fail(i, classify(err, false), err)
+		}
+	}
 }
 
 func (p *publication) err() error {
@@ -91,11 +96,13 @@ func (p *publication) err() error {
 func (p *publication) plan(ctx context.Context) error {
 	var names []string
 	bad := make(map[string]error)
+	seen := make(map[string]bool)
 	for i := range p.msgs {
 		ch := p.msgs[i].Channel
-		if i > 0 && ch == p.msgs[i-1].Channel || slices.Contains(names, ch) || bad[ch] != nil {
+		if seen[ch] {
 			continue
 		}
+		seen[ch] = true
 		if err := brokers.CheckChannel(ch); err != nil {
 			bad[ch] = badChannel{err}
 			continue

@@ -18,7 +18,7 @@ const lookEvery = 500 * time.Millisecond
 const leaveTimeout = 3 * time.Second
 
 // Subscribe feeds sink on the calling goroutine. The contract is Conn's.
-func (c *conn) Subscribe(ctx context.Context, spec brokers.Subscription, sink brokers.Sink) error {
+func (c *conn) Subscribe(ctx context.Context, spec brokers.Subscription, sink brokers.Sink) (err error) {
 	if !c.calls.enter() {
 		return brokers.ErrClosed
 	}
@@ -41,10 +41,10 @@ func (c *conn) Subscribe(ctx context.Context, spec brokers.Subscription, sink br
 	// What keeps the subscription going outlives ctx: until everything is settled.
 	k := newKeeper(context.WithoutCancel(ctx), s)
 	go k.run()
-	defer k.end()
+	defer func() { err = k.end() }()
 	s.feed(ctx, sink, k.failed)
 	s.drain(k)
-	return k.err
+	return nil
 }
 
 // A keeper is the goroutine that keeps a subscription's partitions: as a member of its group, or by looking for topics.
@@ -81,12 +81,13 @@ func (k *keeper) run() {
 	}
 }
 
-// end commits, leaves the group and waits for the goroutine.
-func (k *keeper) end() {
+// end commits, leaves the group, waits for the goroutine and returns why the subscription could not be had.
+func (k *keeper) end() error {
 	close(k.ending)
 	k.cancel()
 	<-k.done
 	k.s.stop()
+	return k.err
 }
 
 // pause waits for d or the end, and reports whether it was d.
@@ -193,6 +194,12 @@ func (t *tail) look() error {
 			if at := (tp{name, id}); !t.known[at] {
 				fresh = append(fresh, at)
 			}
+		}
+	}
+	for at := range t.known { // a topic that comes back is another one
+		if topics[at.topic] == nil {
+			delete(t.known, at)
+			t.s.remove(at)
 		}
 	}
 	which := int64(kafkago.LastOffset)
