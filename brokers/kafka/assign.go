@@ -139,8 +139,8 @@ func (s *subscription) missed(n int64, err error) {
 }
 
 func position(e *entry) string {
-	b := make([]byte, 0, len(e.p.topic)+32)
-	b = append(b, e.p.topic...)
+	var room [256]byte // a topic has at most 249
+	b := append(room[:0], e.p.topic...)
 	b = append(b, '/')
 	b = strconv.AppendInt(b, int64(e.p.id), 10)
 	b = append(b, '@')

@@ -180,6 +180,7 @@ func (s *subscription) decodeAll(p *partition, records protocol.RecordReader, fr
 	}
 	var out []*entry
 	next := from
+	d := &decoder{}
 	stream, ok := records.(*protocol.RecordStream)
 	if !ok {
 		stream = &protocol.RecordStream{Records: []protocol.RecordReader{records}}
@@ -187,7 +188,7 @@ func (s *subscription) decodeAll(p *partition, records protocol.RecordReader, fr
 	for _, batch := range stream.Records {
 		_, control := batch.(*protocol.ControlBatch)
 		var err error
-		if out, next, err = s.decodeBatch(p, batch, control, out, next); err != nil {
+		if out, next, err = s.decodeBatch(&batchReader{p: p, d: d, records: batch, control: control}, out, next); err != nil {
 			break // what was decoded is delivered; the rest is fetched again
 		}
 	}
@@ -197,20 +198,27 @@ func (s *subscription) decodeAll(p *partition, records protocol.RecordReader, fr
 	return out, next
 }
 
-func (s *subscription) decodeBatch(
-	p *partition, batch protocol.RecordReader, control bool, out []*entry, next int64,
-) ([]*entry, int64, error) {
+// A batchReader reads the records of one batch.
+type batchReader struct {
+	p       *partition
+	d       *decoder
+	records protocol.RecordReader
+	control bool
+}
+
+func (s *subscription) decodeBatch(b *batchReader, out []*entry, next int64) ([]*entry, int64, error) {
 	for {
-		rec, err := batch.ReadRecord()
+		rec, err := b.records.ReadRecord()
 		if errors.Is(err, io.EOF) {
 			return out, next, nil
 		}
 		if err != nil {
 			return out, next, err
 		}
-		if rec.Offset >= next && !control {
-			e := &entry{p: p, offset: rec.Offset}
-			if e.msg, e.bad, e.full, err = decode(rec, p.topic, s.spec.MaxBytes); err == nil {
+		if rec.Offset >= next && !b.control {
+			e := b.d.entry()
+			e.p, e.offset = b.p, rec.Offset
+			if e.msg, e.bad, e.full, err = b.d.decode(rec, b.p.topic, s.spec.MaxBytes); err == nil {
 				e.size = recordSize(&e.msg)
 				out = append(out, e)
 			}

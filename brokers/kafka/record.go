@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -124,19 +125,43 @@ func (r *records) text(s string) []byte {
 	return r.scratch[from:len(r.scratch):len(r.scratch)]
 }
 
-// decode makes a message of a record, with a body of its own. A record without our time header is a foreign one: it has
-// the time at which it was written.
-func decode(rec *protocol.Record, channel string, limit int) (m brokers.Message, bad brokers.Reason, size int, err error) {
+// A decoder makes messages of records, with bodies of their own. It is used by one goroutine at a time.
+type decoder struct {
+	scratch  []byte
+	lastType string // consecutive events often have the same one
+	room     []entry
+	chunk    int
+}
+
+// maxChunk is how many entries are allocated at once. They live until the last one of them is settled, so that a few
+// messages get few.
+const maxChunk = 32
+
+func (d *decoder) entry() *entry {
+	if len(d.room) == 0 {
+		d.chunk = min(maxChunk, max(1, 2*d.chunk))
+		d.room = make([]entry, d.chunk)
+	}
+	e := &d.room[0]
+	d.room = d.room[1:]
+	return e
+}
+
+// decode reads one record. One without our time header is a foreign one: it has the time at which it was written.
+func (d *decoder) decode(
+	rec *protocol.Record, channel string, limit int,
+) (m brokers.Message, bad brokers.Reason, size int, err error) {
 	m.Channel = channel
 	m.Time = rec.Time.UTC()
 	if rec.Key != nil {
-		key, err := protocol.ReadAll(rec.Key)
-		if err != nil {
+		n := rec.Key.Len()
+		d.scratch = slices.Grow(d.scratch[:0], n)[:n]
+		if _, err := io.ReadFull(rec.Key, d.scratch); err != nil {
 			return m, "", 0, err
 		}
-		m.Key = string(key)
+		m.Key = string(d.scratch)
 	}
-	decodeHeaders(&m, rec.Headers)
+	d.headers(&m, rec.Headers)
 	if rec.Value == nil {
 		return m, brokers.ReasonForeign, 0, nil
 	}
@@ -150,8 +175,8 @@ func decode(rec *protocol.Record, channel string, limit int) (m brokers.Message,
 	return m, bad, size, nil
 }
 
-// decodeHeaders reads our own headers, each once, and takes all others for the message's.
-func decodeHeaders(m *brokers.Message, headers []protocol.Header) {
+// headers reads our own headers, each once, and takes all others for the message's.
+func (d *decoder) headers(m *brokers.Message, headers []protocol.Header) {
 	var seen [4]bool
 	first := func(i int) bool {
 		was := seen[i]
@@ -169,7 +194,10 @@ func decodeHeaders(m *brokers.Message, headers []protocol.Header) {
 		case h.Key == headerID && first(1):
 			m.ID = string(h.Value)
 		case h.Key == headerType && first(2):
-			m.Type = string(h.Value)
+			if string(h.Value) != d.lastType { // the comparison does not allocate
+				d.lastType = string(h.Value)
+			}
+			m.Type = d.lastType
 		case h.Key == headerPriority && first(3):
 			n, _ := strconv.ParseInt(string(h.Value), 10, 8)
 			m.Priority = int8(n)

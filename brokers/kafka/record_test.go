@@ -27,7 +27,7 @@ func TestAMessageSurvivesItsRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec.Time = time.Now()
-		got, bad, size, err := decode(rec, "c", 0)
+		got, bad, size, err := new(decoder).decode(rec, "c", 0)
 		if err != nil || bad != "" || size != 0 {
 			t.Fatalf("%q, %d, %v", bad, size, err)
 		}
@@ -44,11 +44,11 @@ func TestAMessageSurvivesItsRecord(t *testing.T) {
 
 func TestAForeignRecordHasTheTimeOfItsWriting(t *testing.T) {
 	at := time.Now()
-	got, bad, _, err := decode(&protocol.Record{Time: at, Value: protocol.NewBytes([]byte("x"))}, "c", 0)
+	got, bad, _, err := new(decoder).decode(&protocol.Record{Time: at, Value: protocol.NewBytes([]byte("x"))}, "c", 0)
 	if err != nil || bad != "" || !got.Time.Equal(at) {
 		t.Errorf("%v, %q, %v", got.Time, bad, err)
 	}
-	if _, bad, _, _ := decode(&protocol.Record{Time: at}, "c", 0); bad != brokers.ReasonForeign {
+	if _, bad, _, _ := new(decoder).decode(&protocol.Record{Time: at}, "c", 0); bad != brokers.ReasonForeign {
 		t.Errorf("a record without a value is %q", bad)
 	}
 }
