@@ -8,6 +8,7 @@
 package all
 
 import (
+	_ "github.com/eventbus-go/eventbus/brokers/kafka"  // kafka://
 	_ "github.com/eventbus-go/eventbus/brokers/memory" // memory://
 	_ "github.com/eventbus-go/eventbus/brokers/nats"   // nats:// and nats+js://
 	_ "github.com/eventbus-go/eventbus/brokers/redis"  // redis:// and rediss://

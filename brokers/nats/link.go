@@ -47,7 +47,7 @@ func newLink(ctx context.Context, set settings) *link {
 // and not for the next one.
 func (l *link) now(ctx context.Context) (*session, error) {
 	for {
-		s, err, changed := l.state()
+		s, changed, err := l.state()
 		if s != nil || err != nil {
 			return s, err
 		}
@@ -64,7 +64,7 @@ func (l *link) now(ctx context.Context) (*session, error) {
 func (l *link) next(ctx context.Context, failed func(error) error) (*session, error) {
 	var told error
 	for {
-		s, err, changed := l.state()
+		s, changed, err := l.state()
 		switch {
 		case s != nil:
 			return s, nil
@@ -85,11 +85,11 @@ func (l *link) next(ctx context.Context, failed func(error) error) (*session, er
 }
 
 // state returns the session or the last failure, or neither, and starts the link if nobody did.
-func (l *link) state() (*session, error, <-chan struct{}) {
+func (l *link) state() (*session, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, brokers.ErrClosed, nil
+		return nil, nil, brokers.ErrClosed
 	}
 	if !l.started {
 		l.started = true
@@ -98,11 +98,11 @@ func (l *link) state() (*session, error, <-chan struct{}) {
 	if l.current != nil {
 		select {
 		case <-l.current.over: // run has not noticed yet
-			return nil, nil, l.changed
+			return nil, l.changed, nil
 		default:
 		}
 	}
-	return l.current, l.err, l.changed
+	return l.current, l.changed, l.err
 }
 
 // alive returns the session, or nil where there is none at the moment.

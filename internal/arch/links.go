@@ -29,11 +29,17 @@ const (
 	atomic  = "go.uber.org/atomic"
 	sys     = "golang.org/x/sys"
 
-	natsGo   = "github.com/nats-io/nats.go" // and what it needs itself:
-	nkeys    = "github.com/nats-io/nkeys"
-	nuid     = "github.com/nats-io/nuid"
-	compress = "github.com/klauspost/compress"
-	crypto   = "golang.org/x/crypto"
+	natsGo     = "github.com/nats-io/nats.go" // and what it needs itself:
+	nkeys      = "github.com/nats-io/nkeys"
+	nuid       = "github.com/nats-io/nuid"
+	compress   = "github.com/klauspost/compress"
+	crypto     = "golang.org/x/crypto"
+	kafkaGo    = "github.com/segmentio/kafka-go" // and what it needs itself:
+	lz4        = "github.com/pierrec/lz4/v4"     // as above
+	scram      = "github.com/xdg-go/scram"       // logins
+	pbkdf2     = "github.com/xdg-go/pbkdf2"      // of scram
+	stringprep = "github.com/xdg-go/stringprep"  // of scram
+	text       = "golang.org/x/text"             // of stringprep
 )
 
 var (
@@ -41,6 +47,7 @@ var (
 	routerLinks = append([]string{yaml}, schemaLinks...)
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
+	kafkaLinks  = []string{kafkaGo, compress, lz4, scram, pbkdf2, stringprep, text}
 )
 
 // links is, for each public package, exactly the modules that importing it links.
@@ -54,7 +61,8 @@ var links = map[string][]string{
 	"brokers/memory":     nil,
 	"brokers/redis":      redisLinks,
 	"brokers/nats":       natsLinks,
-	"brokers/all":        slices.Concat(redisLinks, natsLinks),
+	"brokers/kafka":      kafkaLinks,
+	"brokers/all":        slices.Concat(redisLinks, natsLinks, kafkaLinks),
 	"bus":                routerLinks,
 }
 

@@ -10,6 +10,9 @@
 // as make test and CI set it. A test that only needs the protocol takes [AnyRedis], which falls back to a server in
 // this process.
 //
-// Where EVENTBUS_TEST_RECORD names a file, each start appends one line to it, "redis", "real" or "in-process", the
-// version and the test's name, separated by tabs, so that a test run can end with what it was run against.
+// [StartKafka] starts Apache Kafka, a single node in KRaft mode, out of its jars: see [EnvKafka]. Its fake for a test that
+// only needs the protocol is franz-go's.
+//
+// Where EVENTBUS_TEST_RECORD names a file, each start appends one line to it, the broker such as "redis", "real" or
+// "in-process", the version and the test's name, separated by tabs, so that a test run can end with what it was run against.
 package testbroker

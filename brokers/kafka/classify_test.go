@@ -1,0 +1,115 @@
+package kafka
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"crypto/tls"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/produce"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+func TestTheOutcomeOfABatchFollowsFromItsError(t *testing.T) {
+	for _, tt := range []struct {
+		err   error
+		begun bool
+		want  brokers.Outcome
+	}{
+		{nil, true, brokers.Confirmed},
+		{io.ErrUnexpectedEOF, true, brokers.Unknown},
+		{context.DeadlineExceeded, true, brokers.Unknown},
+		{io.ErrUnexpectedEOF, false, brokers.NotSent},
+		{context.Canceled, false, brokers.NotSent},
+		{brokers.ErrClosed, false, brokers.NotSent},
+		{produce.NewError(protocol.NewErrNoTopic("a")), false, brokers.NotSent},
+		{kafkago.NotLeaderForPartition, true, brokers.NotSent},
+		{kafkago.UnknownTopicOrPartition, true, brokers.NotSent},
+		{kafkago.NotEnoughReplicas, true, brokers.NotSent},
+		{kafkago.NotEnoughReplicasAfterAppend, true, brokers.Unknown},
+		{kafkago.RequestTimedOut, true, brokers.Unknown},
+		{kafkago.Unknown, true, brokers.Unknown},
+		{kafkago.MessageSizeTooLarge, true, brokers.Rejected},
+		{kafkago.TopicAuthorizationFailed, true, brokers.Rejected},
+		{kafkago.InvalidTimestamp, true, brokers.Rejected},
+		{fmt.Errorf("create: %w", kafkago.InvalidTopic), false, brokers.Rejected},
+		{kafkago.SASLAuthenticationFailed, false, brokers.NotSent},
+	} {
+		if got := classify(tt.err, tt.begun); got != tt.want {
+			t.Errorf("%v, begun %v, is %v, wants %v", tt.err, tt.begun, got, tt.want)
+		}
+	}
+}
+
+func TestWhatMayGoAwayByItselfIsRetryable(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{brokers.ErrClosed, false},
+		{io.EOF, true},
+		{context.DeadlineExceeded, true},
+		{kafkago.NotLeaderForPartition, true},
+		{kafkago.RequestTimedOut, true},
+		{kafkago.SASLAuthenticationFailed, false},
+		{kafkago.GroupAuthorizationFailed, false},
+		{kafkago.MessageSizeTooLarge, false},
+		{badChannel{errors.New("x")}, false},
+		{tooLong{"a body", 2, 1}, false},
+		{&brokers.CapabilityError{}, false},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, false},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, true},
+	} {
+		if got := retryable(tt.err); got != tt.want {
+			t.Errorf("%v is retryable: %v, wants %v", tt.err, got, tt.want)
+		}
+	}
+}
+
+// The partitions of the Java client, from the test of its Utils.murmur2 (UtilsTest.testMurmur2 in Apache Kafka): the hash
+// of each key, made positive, modulo the number of partitions.
+func TestAKeyHasThePartitionOfTheJavaClient(t *testing.T) {
+	topic := &topic{}
+	for i := range 12 {
+		topic.ids = append(topic.ids, i)
+	}
+	for key, hash := range map[string]int32{
+		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
+		"a-little-bit-longer-string":                       -1486304829,
+		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, "abc": 479470107,
+	} {
+		if got, want := topic.partitionOf(key, 0), int(hash&0x7fffffff)%12; got != want {
+			t.Errorf("%q is in partition %d, wants %d", key, got, want)
+		}
+	}
+}
+
+func TestAHeartbeatIsWrittenAndRead(t *testing.T) {
+	b := &beat{group: "g", generation: 7, member: "me"}
+	want := "\x00\x00\x00\x17\x00\x0c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01g\x00\x00\x00\x07\x00\x02me"
+	got := b.encode()
+	if n := binary.BigEndian.Uint32(got); int(n) != len(got)-4 {
+		t.Errorf("the size is %d of %d bytes", n, len(got))
+	}
+	if string(got[4:]) != want[4:] {
+		t.Errorf("%q, wants %q", got, want)
+	}
+	r, err := decodeBeat([]byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x1b"))
+	if err != nil || codeError(r.code) != error(kafkago.RebalanceInProgress) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := decodeBeat([]byte("\x00\x00\x00\x01\x00\x00\x00\x00\x00\x1b")); err == nil {
+		t.Error("the response to another request was taken")
+	}
+}

@@ -1,0 +1,128 @@
+package kafka
+
+import (
+	"testing"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// given returns a subscription with one partition that has fetched records with these keys, from offset 0 on.
+func given(keys ...string) (*subscription, *partition) {
+	c := &conn{set: defaults()}
+	s, _ := c.newSubscription(brokers.Subscription{Channels: []string{"a"}, Group: "g"})
+	s.assign([]start{{tp: tp{"a", 0}, committed: -1}}, false)
+	p := s.parts[tp{"a", 0}]
+	for i, key := range keys {
+		p.buffer = append(p.buffer, &entry{p: p, offset: int64(i), msg: brokers.Message{Key: key}})
+	}
+	p.next = int64(len(keys))
+	return s, p
+}
+
+func deliver(s *subscription) (tokens []brokers.Token, offsets []int64) {
+	_, batch := s.take()
+	for _, d := range batch {
+		tokens = append(tokens, d.Token)
+		offsets = append(offsets, d.Token.Ref.(*entry).offset)
+	}
+	return tokens, offsets
+}
+
+func settleOne(t *testing.T, s *subscription, tok brokers.Token, v brokers.Verdict, after time.Duration) {
+	t.Helper()
+	if err := s.Settle(t.Context(), []brokers.Settlement{{Token: tok, Verdict: v, After: after}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOnlyTheSettledPrefixMayBeCommitted(t *testing.T) {
+	s, p := given("a", "b", "c", "d")
+	tokens, _ := deliver(s)
+	for _, step := range []struct {
+		settle int
+		want   int64
+	}{{1, 0}, {3, 0}, {0, 2}, {2, 4}} {
+		settleOne(t, s, tokens[step.settle], brokers.Ack, 0)
+		if got := p.settledPrefix(); got != step.want {
+			t.Errorf("after %d is settled, %d may be committed, wants %d", step.settle, got, step.want)
+		}
+	}
+	if c := s.commits(); c[p.tp] != 4 {
+		t.Errorf("%v is committed", c)
+	}
+	s.committed(map[tp]int64{p.tp: 4})
+	if c := s.commits(); len(c) != 0 {
+		t.Errorf("%v is committed a second time", c)
+	}
+}
+
+func TestLaterMessagesOfAKeyWaitBehindARedelivery(t *testing.T) {
+	s, p := given("a", "a", "b", "a")
+	s.prefetch = 1
+	tokens, _ := deliver(s)
+	settleOne(t, s, tokens[0], brokers.Redeliver, time.Hour)
+	tokens, offsets := deliver(s)
+	if len(offsets) != 1 || offsets[0] != 2 {
+		t.Fatalf("%v is delivered while 0 waits, wants 2, of another key", offsets)
+	}
+	settleOne(t, s, tokens[0], brokers.Ack, 0)
+	if _, offsets = deliver(s); len(offsets) != 0 {
+		t.Fatalf("%v is delivered while 0 of its key waits", offsets)
+	}
+	if got := p.settledPrefix(); got != 0 {
+		t.Errorf("%d may be committed while 0 waits", got)
+	}
+	s.delayed[0].due = time.Now()
+	s.timerFired()
+	for want := range []int64{0, 1, 3} {
+		tokens, offsets = deliver(s)
+		if len(offsets) != 1 || offsets[0] != []int64{0, 1, 3}[want] {
+			t.Fatalf("%v is delivered, wants %d", offsets, []int64{0, 1, 3}[want])
+		}
+		settleOne(t, s, tokens[0], brokers.Ack, 0)
+	}
+	if got := p.settledPrefix(); got != 4 || s.open != 0 || len(p.keys) != 0 {
+		t.Errorf("%d may be committed, %d are unsettled, %d keys wait", got, s.open, len(p.keys))
+	}
+	s.stop()
+}
+
+func TestATokenSettlesOnce(t *testing.T) {
+	s, _ := given("a", "b")
+	tokens, _ := deliver(s)
+	settleOne(t, s, tokens[0], brokers.Ack, 0)
+	if err := s.Settle(t.Context(), []brokers.Settlement{{Token: tokens[0]}, {Token: tokens[1]}}); err == nil {
+		t.Error("a token was settled twice without an error")
+	}
+	if s.unsettled() != 0 {
+		t.Error("a bad token kept another one from being settled")
+	}
+}
+
+func TestWhatAnotherMemberHasNowIsNotSettledHere(t *testing.T) {
+	s, p := given("a", "b")
+	tokens, _ := deliver(s)
+	s.abandon()
+	if s.unsettled() != 0 || !p.dead {
+		t.Errorf("%d are unsettled after the partition went", s.unsettled())
+	}
+	if err := s.Settle(t.Context(), []brokers.Settlement{{Token: tokens[0]}}); err == nil {
+		t.Error("a delivery of a partition that went was settled")
+	}
+	if s.unsettled() != 0 || len(s.commits()) != 0 {
+		t.Error("a late settlement changed something")
+	}
+}
+
+func TestAKeptPartitionKeepsWhatWasFetched(t *testing.T) {
+	s, p := given("a", "b")
+	s.assign([]start{{tp: p.tp, next: 1, committed: 1}}, true)
+	if s.parts[p.tp] != p || len(p.buffer) != 2 {
+		t.Error("what was fetched is gone")
+	}
+	s.assign([]start{{tp: p.tp, next: 1, committed: 1}}, false)
+	if q := s.parts[p.tp]; q == p || q.next != 1 || len(q.buffer) != 0 {
+		t.Error("what another member may have had was kept")
+	}
+}
