@@ -3,6 +3,7 @@ package nats
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -28,6 +29,18 @@ func refused(err error) bool {
 	}
 	var op *net.OpError
 	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+// explained adds to an error of the TLS handshake what may have caused it.
+//
+// A server that wants the client's certificate says so in an alert after the handshake of TLS 1.3, and closes the connection.
+// Suppose the client writes before it has read the alert: the write fails, and the alert is gone with the connection. A server
+// that dies at that moment looks the same, so the error stays one that may go away.
+func explained(err error) error {
+	if !errors.Is(err, natsgo.ErrTLS) || refused(err) {
+		return err
+	}
+	return fmt.Errorf("%w (so does a server that wants a client certificate: see tls_cert and tls_key)", err)
 }
 
 // rejects reports whether the client refused a message before it had sent anything of it, for good.

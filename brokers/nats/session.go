@@ -54,7 +54,7 @@ func newSession(ctx context.Context, set settings) (*session, error) {
 		if d.err != nil && errors.Is(err, natsgo.ErrNoServers) {
 			err = d.err // the client forgets the reason
 		}
-		return nil, err
+		return nil, explained(err)
 	}
 	s.wire = d.last()
 	return s, nil
