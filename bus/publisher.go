@@ -21,7 +21,7 @@ type Publisher interface {
 	// is still queued then is not sent any more.
 	Publish(ctx context.Context, events ...schema.Event) error
 
-	// Emit is fire and forget: it queues events and returns, in about a microsecond. It does no network I/O, never
+	// Emit is fire and forget: it queues events and returns, in a microsecond or two. It does no network I/O, never
 	// returns a broker's error, and never blocks unless the lanes are configured to. What happens when a lane is full is
 	// the lanes' policy; every drop is counted, logged at a limited rate, and offered to the Dropped hook.
 	//
