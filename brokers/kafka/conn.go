@@ -13,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 func init() {
@@ -37,7 +38,7 @@ type conn struct {
 
 	life    context.Context // ends when Close disconnects
 	end     context.CancelFunc
-	calls   gate
+	calls   lifetime.Gate
 	closing chan struct{} // closed when Close begins: subscriptions stop fetching
 	late    chan struct{} // closed once Close's deadline has passed
 	once    sync.Once
@@ -106,10 +107,10 @@ func (c *conn) Retryable(err error) bool { return retryable(err) }
 
 // Ping asks a broker which offset a list of no partitions has, which costs it nothing.
 func (c *conn) Ping(ctx context.Context) error {
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	return c.cluster.ping(ctx)
 }
 
@@ -122,7 +123,7 @@ func (c *conn) Close(ctx context.Context) error {
 }
 
 func (c *conn) close(ctx context.Context) error {
-	calls := c.calls.close()
+	calls := c.calls.Close()
 	close(c.closing)
 	unsettled := 0
 	select {

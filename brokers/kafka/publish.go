@@ -24,10 +24,10 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}

@@ -19,10 +19,10 @@ const leaveTimeout = 3 * time.Second
 
 // Subscribe feeds sink on the calling goroutine. The contract is Conn's.
 func (c *conn) Subscribe(ctx context.Context, spec brokers.Subscription, sink brokers.Sink) (err error) {
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	s, err := c.newSubscription(spec)
 	if err != nil {
 		return err

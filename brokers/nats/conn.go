@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 // The schemes of this package.
@@ -34,10 +35,10 @@ type base struct {
 	pub *link // publishes; a server that does not take what is published slows no subscription
 	sub *link // subscribes
 
-	calls gate          // the calls of Publish, Ping and Subscribe
-	execs gate          // the goroutines that talk to the server for them, which may outlive them
-	subs  lifetime      // ends subscriptions
-	late  chan struct{} // closed once Close's deadline has passed
+	calls lifetime.Gate     // the calls of Publish, Ping and Subscribe
+	execs lifetime.Gate     // the goroutines that talk to the server for them, which may outlive them
+	subs  lifetime.Lifetime // ends subscriptions
+	late  chan struct{}     // closed once Close's deadline has passed
 	once  sync.Once
 }
 
@@ -67,16 +68,16 @@ func (c *base) Retryable(err error) bool { return retryable(err) }
 
 // Ping asks the server for a reply over the connection that publishes.
 func (c *base) Ping(ctx context.Context) error {
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
-	if !c.execs.enter() {
+	defer c.calls.Leave()
+	if !c.execs.Enter() {
 		return brokers.ErrClosed
 	}
 	done := make(chan error, 1)
 	go func() { // the client waits for a write that is under way, whatever the context says
-		defer c.execs.leave()
+		defer c.execs.Leave()
 		s, err := c.pub.now(ctx)
 		if err == nil {
 			err = s.flush(ctx)
@@ -93,7 +94,7 @@ func (c *base) Ping(ctx context.Context) error {
 
 // disconnect ends the sessions, and with them what the goroutines of calls that gave up are waiting for.
 func (c *base) disconnect(ctx context.Context) error {
-	execs := c.execs.close()
+	execs := c.execs.Close()
 	pub, sub := c.pub.close(), c.sub.close()
 	for _, done := range []<-chan struct{}{pub, sub, execs} {
 		if err := await(ctx, done); err != nil {

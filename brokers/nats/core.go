@@ -33,8 +33,8 @@ func (c *core) Close(ctx context.Context) error {
 }
 
 func (c *core) close(ctx context.Context) error {
-	calls := c.calls.close()
-	c.subs.end()
+	calls := c.calls.Close()
+	c.subs.End()
 	late := await(ctx, calls)
 	if late != nil {
 		close(c.late)

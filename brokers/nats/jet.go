@@ -61,8 +61,8 @@ func (c *jet) Close(ctx context.Context) error {
 }
 
 func (c *jet) close(ctx context.Context) error {
-	calls := c.calls.close()
-	c.subs.end()
+	calls := c.calls.Close()
+	c.subs.End()
 	late := await(ctx, calls)
 	left := c.unsettled.Load()
 	if late != nil {

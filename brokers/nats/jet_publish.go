@@ -202,10 +202,10 @@ func (c *jet) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}
@@ -215,11 +215,11 @@ func (c *jet) Publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	p := &jetPublication{conn: c, session: s, denials: s.denials(), sent: make(chan error, 1)}
 	p.split(msgs)
-	if !c.execs.enter() {
+	if !c.execs.Enter() {
 		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
 	}
 	go func() {
-		defer c.execs.leave()
+		defer c.execs.Leave()
 		p.sent <- p.send(ctx)
 	}()
 	return p.wait(ctx)

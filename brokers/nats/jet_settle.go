@@ -68,12 +68,12 @@ func answerText(s brokers.Settlement) []byte {
 
 // answer sends answers and waits until the server has read them, off the caller's goroutine: nothing interrupts the client.
 func (m *member) answer(ctx context.Context, answers []answer) error {
-	if !m.conn.execs.enter() {
+	if !m.conn.execs.Enter() {
 		return brokers.ErrClosed
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer m.conn.execs.leave()
+		defer m.conn.execs.Leave()
 		done <- m.sendUntilRead(ctx, answers)
 	}()
 	select {

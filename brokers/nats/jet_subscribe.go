@@ -24,11 +24,11 @@ func (c *jet) Subscribe(ctx context.Context, s brokers.Subscription, sink broker
 	if err != nil {
 		return err
 	}
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
-	ctx, release := c.subs.bind(ctx)
+	defer c.calls.Leave()
+	ctx, release := c.subs.Bind(ctx)
 	defer release()
 	m := &member{
 		conn: c, patterns: patterns, feeds: feeds, maxBytes: s.MaxBytes, prefetch: s.Prefetch,

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 func init() {
@@ -37,11 +38,11 @@ type conn struct {
 	ownsMu sync.Mutex
 	owns   map[*goredis.Client]struct{} // to be closed by Close
 
-	calls gate          // the calls of Publish, Ping and Subscribe
-	execs gate          // the goroutines that talk to the server for them, which may outlive them
-	subs  lifetime      // ends subscriptions
-	dials lifetime      // ends dials
-	late  chan struct{} // closed once Close's deadline has passed
+	calls lifetime.Gate     // the calls of Publish, Ping and Subscribe
+	execs lifetime.Gate     // the goroutines that talk to the server for them, which may outlive them
+	subs  lifetime.Lifetime // ends subscriptions
+	dials lifetime.Lifetime // ends dials
+	late  chan struct{}     // closed once Close's deadline has passed
 	once  sync.Once
 
 	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them the
@@ -137,16 +138,16 @@ func (c *conn) Retryable(err error) bool { return retryable(err) }
 
 // Ping asks the server for a reply over a connection of the pool.
 func (c *conn) Ping(ctx context.Context) error {
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	done := make(chan error, 1)
-	if !c.execs.enter() {
+	if !c.execs.Enter() {
 		return brokers.ErrClosed
 	}
 	go func() {
-		defer c.execs.leave()
+		defer c.execs.Leave()
 		done <- c.pub.Ping(ctx).Err()
 	}()
 	select {
@@ -165,20 +166,20 @@ func (c *conn) Close(ctx context.Context) error {
 }
 
 func (c *conn) close(ctx context.Context) error {
-	calls := c.calls.close()
-	c.subs.end()
+	calls := c.calls.Close()
+	c.subs.End()
 	if await(ctx, calls) != nil {
 		close(c.late)
 	}
 	// Nobody waits for an exec that is left now: its call gave up. Disconnecting ends it at once, unless it is on a client
 	// that is not ours, where it ends with that client's timeouts.
-	execs := c.execs.close()
+	execs := c.execs.Close()
 	c.ownsMu.Lock()
 	for client := range c.owns {
 		_ = client.Close() // it reports what the server's closing did to the sockets
 	}
 	c.ownsMu.Unlock()
-	c.dials.end()
+	c.dials.End()
 	if err := await(ctx, calls); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func netDialer(opt *goredis.Options) dialFunc {
 // dialer returns the dialer of a client whose connections belong to c.
 func (c *conn) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, release := c.dials.bind(ctx)
+		ctx, release := c.dials.Bind(ctx)
 		defer release()
 		ctx, cancel := context.WithTimeout(ctx, c.set.dialTimeout)
 		defer cancel()

@@ -41,10 +41,10 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
 	}
-	defer c.calls.leave()
+	defer c.calls.Leave()
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}
@@ -105,11 +105,11 @@ func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
 		p.run()
 		return c.finish(p)
 	}
-	if !c.execs.enter() {
+	if !c.execs.Enter() {
 		return brokers.FailAll(len(msgs), brokers.NotSent, brokers.ErrClosed)
 	}
 	go func() {
-		defer c.execs.leave()
+		defer c.execs.Leave()
 		p.run()
 		p.done <- struct{}{}
 	}()

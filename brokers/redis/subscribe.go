@@ -44,11 +44,11 @@ func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	if err != nil {
 		return err
 	}
-	if !c.calls.enter() {
+	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
-	defer c.calls.leave()
-	ctx, release := c.subs.bind(ctx)
+	defer c.calls.Leave()
+	ctx, release := c.subs.Bind(ctx)
 	defer release()
 	r := &receiver{conn: c, plan: plan, name: s.Name, maxBytes: s.MaxBytes, queue: newQueue(c.set.buffer)}
 	done := make(chan error, 1)

@@ -24,12 +24,13 @@ var public = []string{"schema/...", "router/...", "brokers/...", "bus/..."}
 var layers = []layer{
 	{folder: "internal/pattern"},
 	{folder: "internal/yamlfile"},
+	{folder: "internal/lifetime"},
 	{folder: "schema", imports: []string{"internal/pattern"}},
 	{folder: "schema/...", imports: []string{"schema"}, tests: []string{"router"}},
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
-	{folder: "brokers/...", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/brokertest"}},
+	{folder: "brokers/...", imports: []string{"brokers", "internal/pattern", "internal/lifetime"}, tests: []string{"brokers/brokertest"}},
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
 	{folder: "router/middleware", imports: []string{"schema", "router"}},
 	{

@@ -1,20 +1,20 @@
-package nats
+package lifetime
 
 import (
 	"context"
 	"sync"
 )
 
-// A gate counts the calls that are inside and lets nobody in once it is shut.
-type gate struct {
+// A Gate counts the calls that are inside and lets nobody in once it is shut.
+type Gate struct {
 	mu     sync.Mutex
 	shut   bool
 	inside int
-	empty  chan struct{} // made by close, closed when nobody is inside any more
+	empty  chan struct{} // made by Close, closed when nobody is inside any more
 }
 
-// enter reports whether the gate is open; then leave must follow.
-func (g *gate) enter() bool {
+// Enter reports whether the gate is open; then Leave must follow.
+func (g *Gate) Enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shut {
@@ -24,7 +24,8 @@ func (g *gate) enter() bool {
 	return true
 }
 
-func (g *gate) leave() {
+// Leave is called once for each Enter that let its caller in.
+func (g *Gate) Leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.inside--; g.inside == 0 && g.shut {
@@ -32,8 +33,8 @@ func (g *gate) leave() {
 	}
 }
 
-// close shuts the gate and returns a channel that is closed once nobody is inside. It is called once.
-func (g *gate) close() <-chan struct{} {
+// Close shuts the gate and returns a channel that is closed once nobody is inside. It is called once.
+func (g *Gate) Close() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = true
@@ -44,15 +45,15 @@ func (g *gate) close() <-chan struct{} {
 	return g.empty
 }
 
-// A lifetime ends the contexts that were bound to it.
-type lifetime struct {
+// A Lifetime ends the contexts that were bound to it.
+type Lifetime struct {
 	mu      sync.Mutex
 	ended   bool
 	cancels map[*context.CancelFunc]struct{}
 }
 
-// bind returns a context that ends with ctx and with the lifetime. The function that it returns must be called.
-func (l *lifetime) bind(ctx context.Context) (context.Context, func()) {
+// Bind returns a context that ends with ctx and with the lifetime. The function that it returns must be called.
+func (l *Lifetime) Bind(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,8 +74,8 @@ func (l *lifetime) bind(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// end ends all contexts that are bound, and those that will be.
-func (l *lifetime) end() {
+// End ends all contexts that are bound, and those that will be.
+func (l *Lifetime) End() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
