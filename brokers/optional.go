@@ -1,10 +1,58 @@
 package brokers
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Pinger is a Conn that can tell whether its broker answers. It is optional: a bus asserts it for its health check.
 type Pinger interface {
 	// Ping asks the broker for a reply and returns nil once it came. It returns within 100 ms of ctx's end, with the
 	// reason why there is no reply, which never contains a password. It is safe for concurrent use.
 	Ping(ctx context.Context) error
+}
+
+// A Lagger is a Conn that can tell how far a group is behind. It is optional: a bus asserts it for its lag.
+type Lagger interface {
+	// Lag returns the lag of group on each of channels that exists on the broker and that the group reads, in the order of
+	// channels, which are names and not patterns. It returns within 100 ms of ctx's end. It is safe for concurrent use.
+	Lag(ctx context.Context, group string, channels []string) ([]Lag, error)
+}
+
+// A Lag is what a group has yet to handle of one channel.
+type Lag struct {
+	Channel string
+	// Waiting is how many messages were not delivered to the group yet; -1 where the broker does not know.
+	Waiting int64
+	// Pending is how many were delivered and are not settled; -1 where the broker does not know.
+	Pending int64
+	// Oldest is when the oldest of them was published; zero where there is none or the broker does not know.
+	Oldest time.Time
+}
+
+// A Provisioner is a Conn whose broker has something to be created before messages are kept: streams, topics, queues, groups.
+// It is optional. A service whose account may not create anything opens its connection with ?create=false and leaves this to
+// a separate step with another account.
+type Provisioner interface {
+	// Provision creates what is missing of p and leaves what exists as it is: a second call changes nothing. It returns an
+	// error that names what could not be created and the right that is lacking, where the broker says so. From its
+	// return on, a message published on one of the channels is kept for each of the groups that read it.
+	Provision(ctx context.Context, p Provision) error
+}
+
+// A Provision is what has to exist on a broker.
+type Provision struct {
+	// Channels are names that messages are published to.
+	Channels []string
+	// Groups are those that read them.
+	Groups []GroupProvision
+}
+
+// A GroupProvision is a group and what it reads.
+type GroupProvision struct {
+	Group string
+	// Channels are patterns, as in Subscription.
+	Channels []string
+	// Start is where the group begins if it does not exist yet.
+	Start Start
 }

@@ -204,25 +204,26 @@ var subscribeBreaches = []breach{
 		})},
 }
 
-// copyPerPattern subscribes to each channel by itself.
+// copyPerPattern delivers a copy for each pattern that matches, one after the other over one connection, as Redis does. In
+// goroutines of their own the copies would come late at times: suppose the fence arrives by the first pattern while the
+// second one's goroutine has not run yet; the case then ends before any copy is there to be counted.
 func copyPerPattern(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
-	var mu sync.Mutex
-	var wg, ready sync.WaitGroup
+	var patterns []brokers.Pattern
 	for _, ch := range s.Channels {
-		one := s
-		one.Channels = []string{ch}
-		ready.Add(1)
-		wg.Go(func() {
-			_ = next(ctx, one, &tap{Sink: sink, ready: func(func()) { ready.Done() },
-				deliver: func(batch []brokers.Delivery, deliver deliverFunc) {
-					mu.Lock()
-					defer mu.Unlock()
-					deliver(batch)
-				}})
-		})
+		p, err := brokers.ParsePattern(ch)
+		if err != nil {
+			return err
+		}
+		patterns = append(patterns, p)
 	}
-	ready.Wait()
-	sink.Ready()
-	wg.Wait()
-	return nil
+	return next(ctx, s, &tap{Sink: sink, deliver: func(batch []brokers.Delivery, deliver deliverFunc) {
+		for _, d := range batch {
+			for _, p := range patterns {
+				if p.Match(d.Channel) {
+					deliver([]brokers.Delivery{d})
+					d.Settler = nil // there is one to settle
+				}
+			}
+		}
+	}})
 }
