@@ -168,6 +168,9 @@ type Message struct {
 	Channel  string
 	Key      string
 	Priority int8
+	// KeyInBody says that whoever decodes Body finds Key in it, as is so where the key is an event's subject or id. A broker
+	// whose headers cost may then leave the key out beside the body. It means nothing on delivery.
+	KeyInBody bool
 	// Time is when the event happened.
 	Time time.Time
 	// NotBefore asks a broker that promises Delay not to deliver earlier; zero means at once.

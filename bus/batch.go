@@ -51,7 +51,8 @@ func (b *batch) addMessages(i int) {
 	e := &b.entries[i]
 	for c, channel := range e.channels {
 		m := brokers.Message{
-			ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), Time: e.when, Body: e.body,
+			ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), KeyInBody: e.keyInBody,
+			Time: e.when, Body: e.body,
 		}
 		if e.rest != nil {
 			m.Headers, m.NotBefore = e.rest.headers, e.rest.notBefore

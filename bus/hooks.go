@@ -70,8 +70,8 @@ type Gap struct {
 // dropped copies a message of an entry for the hook.
 func dropped(reason DropReason, e *entry, channel string, err error) Dropped {
 	m := brokers.Message{
-		ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), Time: e.when,
-		Body: bytes.Clone(e.body),
+		ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), KeyInBody: e.keyInBody,
+		Time: e.when, Body: bytes.Clone(e.body),
 	}
 	if e.rest != nil {
 		m.Headers, m.NotBefore = slices.Clone(e.rest.headers), e.rest.notBefore

@@ -17,6 +17,7 @@ type entry struct {
 	chunk        *chunk
 	when         time.Time
 	priority     schema.Priority
+	keyInBody    bool // see brokers.Message
 	dead         bool // given up while queued; it only waits to be passed over
 	rest         *messageRest
 	call         *call // who waits for it; nil for Emit

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,16 @@ type packed struct {
 	channels     []string
 	when         time.Time
 	priority     schema.Priority
+	keyInBody    bool
 	rest         *messageRest
 	start, end   int
 }
 
 func (p *packed) entry() entry {
-	return entry{id: p.id, typ: p.typ, key: p.key, channels: p.channels, when: p.when, priority: p.priority, rest: p.rest}
+	return entry{
+		id: p.id, typ: p.typ, key: p.key, channels: p.channels, when: p.when, priority: p.priority, keyInBody: p.keyInBody,
+		rest: p.rest,
+	}
 }
 
 // A packer is the scratch memory of one call: bodies are encoded into it and copied into a lane under its lock, so that the
@@ -108,9 +113,10 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event) (stage str
 		p.buf = p.buf[:start]
 		return stageEncode, tooLarge(n, b.limits.MaxEventBytes)
 	}
+	key := e.Key()
 	p.packed = append(p.packed, packed{
-		id: e.ID, typ: e.Type, key: e.Key(), channels: route.Channels, when: e.Time, priority: e.Priority,
-		start: start, end: len(p.buf),
+		id: e.ID, typ: e.Type, key: key, channels: route.Channels, when: e.Time, priority: e.Priority,
+		keyInBody: key == cmp.Or(e.Subject, e.ID), start: start, end: len(p.buf),
 	})
 	return "", nil
 }
@@ -156,7 +162,7 @@ func (p *packer) take(msgs []brokers.Message, maxBytes int) error {
 		p.buf = append(p.buf, m.Body...)
 		ev := packed{
 			id: m.ID, typ: m.Type, key: m.Key, channels: []string{m.Channel}, when: m.Time,
-			priority: schema.Priority(m.Priority), start: start, end: len(p.buf),
+			priority: schema.Priority(m.Priority), keyInBody: m.KeyInBody, start: start, end: len(p.buf),
 		}
 		if len(m.Headers) > 0 || !m.NotBefore.IsZero() {
 			ev.rest = &messageRest{headers: m.Headers, notBefore: m.NotBefore}
@@ -225,8 +231,8 @@ func (p *packer) messages() []brokers.Message {
 		ev := &p.packed[i]
 		for _, channel := range ev.channels {
 			msgs = append(msgs, brokers.Message{
-				ID: ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority), Time: ev.when,
-				Body: p.body(ev),
+				ID: ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority), KeyInBody: ev.keyInBody,
+				Time: ev.when, Body: p.body(ev),
 			})
 		}
 	}

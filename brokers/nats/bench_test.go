@@ -25,7 +25,7 @@ func benchMessages(n int, prefix string, ids *int) []brokers.Message {
 	for i := range out {
 		*ids++
 		out[i] = brokers.Message{
-			ID: "0197-" + strconv.Itoa(*ids), Type: "role.assigned", Key: "user:123", Priority: 1,
+			ID: "0197-" + strconv.Itoa(*ids), Type: "role.assigned", Key: "user:123", KeyInBody: true, Priority: 1,
 			Channel: fmt.Sprintf("%s.c%d", prefix, i%3), Body: benchBody,
 		}
 	}
@@ -49,7 +49,7 @@ func BenchmarkCorePublish(b *testing.B) {
 		}
 		_ = nc.Flush()
 	})
-	for _, headers := range []string{"true", "false"} {
+	for _, headers := range []string{"needed", "all"} {
 		b.Run("driver/headers="+headers, func(b *testing.B) {
 			c := open(b, server.URL()+"?headers="+headers)
 			ids := 0

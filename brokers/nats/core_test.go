@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -96,5 +97,40 @@ func TestAFrozenServerIsNoticedAndTheGapBeginsWhenItWasLastHeard(t *testing.T) {
 	eventually(t, 5*time.Second, "the gap is reported", func() bool { return len(r.gaps()) > 0 })
 	if g := r.gaps()[0]; g.Since.After(frozen.Add(300*time.Millisecond)) || g.Until.Before(frozen) {
 		t.Fatalf("the gap is from %v to %v, the server was frozen at %v", g.Since, g.Until, frozen)
+	}
+}
+
+func TestHeadersSayWhatTheBodyDoesNotAndMoreWhereAskedFor(t *testing.T) {
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true})
+	full := brokers.Message{
+		ID: "id", Type: "t", Key: "k", Priority: 2, Body: []byte("x"), Headers: []brokers.Header{{Key: "trace", Value: "1"}},
+	}
+	inBody := full
+	inBody.KeyInBody = true
+	for i, tt := range []struct {
+		scheme, mode string
+		msg          brokers.Message
+		want         brokers.Message
+	}{
+		{"nats://", "needed", full, brokers.Message{Key: "k"}},
+		{"nats://", "needed", inBody, brokers.Message{}},
+		{"nats://", "all", inBody, brokers.Message{ID: "id", Type: "t", Key: "k", Priority: 2}},
+		{"nats://", "none", full, brokers.Message{}},
+		{"nats+js://", "needed", full, brokers.Message{ID: "id", Type: "t", Key: "k"}},
+		{"nats+js://", "needed", inBody, brokers.Message{ID: "id", Type: "t"}},
+		{"nats+js://", "none", full, brokers.Message{ID: "id"}},
+	} {
+		c, r := open(t, tt.scheme+server.Addr()+"?headers="+tt.mode), newRecorder()
+		tt.msg.Channel = fmt.Sprintf("headers.%d", i)
+		subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{tt.msg.Channel}})
+		if err := c.Publish(t.Context(), []brokers.Message{tt.msg}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 5*time.Second, "it arrives", func() bool { return len(r.deliveries()) > 0 })
+		got := r.deliveries()[0]
+		if got.ID != tt.want.ID || got.Type != tt.want.Type || got.Key != tt.want.Key || got.Priority != tt.want.Priority ||
+			len(got.Headers) != 1 {
+			t.Errorf("%s headers=%s, key in body %v: %+v", tt.scheme, tt.mode, tt.msg.KeyInBody, got.Message)
+		}
 	}
 }

@@ -10,9 +10,11 @@
 // is settled. A subscription without a group begins with what is published from then on. Two messages of one key may be
 // with two members of a group at a time: no order is promised.
 //
-// A message's channel is its subject. Its fields are headers: Eb-Type, Eb-Key, Eb-Priority, on core NATS Eb-Id, and on
-// JetStream Nats-Msg-Id, which is the id, a | and the channel, so that the server drops a second publish of one event on one
-// channel for as long as dedup_window. The publisher's own headers keep their names, unless those begin with Nats- or Eb-.
+// A message's channel is its subject. Its body says everything about an event, and headers cost more than the rest of
+// publishing, so that by default there are only those that are needed: Eb-Key where the key is neither the event's subject
+// nor its id, and the publisher's own, which keep their names unless those begin with Nats- or Eb-. JetStream has Eb-Type, too,
+// and Nats-Msg-Id, which is the id, a | and the channel, so that the server drops a second publish of one event on one
+// channel for as long as dedup_window. headers=all adds Eb-Id, Eb-Type, Eb-Key and Eb-Priority for readers that decode no bodies.
 //
 // # URL
 //
@@ -33,11 +35,12 @@
 //	tls_cert         PEM file of the client's certificate
 //	tls_key          PEM file of its key
 //
+//	headers          needed, all or none of our own headers; none loses a key that is not in the body (needed)
+//
 // Files are read again for each connection: a credential can be changed without a restart. Of core NATS only:
 //
 //	buffer_messages  most messages that wait for one subscription's handlers (65536)
 //	buffer_bytes     most bytes of bodies that do (33554432)
-//	headers          false leaves out all headers, which makes publishing quicker: everything is in the body, too (true)
 //
 // Of JetStream only:
 //

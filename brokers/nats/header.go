@@ -29,6 +29,18 @@ var reservedPrefixes = []string{"eb-", "nats-"}
 // escaped marks a value that a header cannot hold as it is, such as one that ends in a space.
 const escaped = "=?pct?"
 
+// A headerMode is which of a message's fields travel as headers; its own headers do with each of them.
+type headerMode uint8
+
+const (
+	headersNeeded headerMode = iota // the key where it is not in the body; what the broker itself acts on
+	headersAll                      // each field that the message has
+	headersNone                     // none but what the broker itself acts on
+)
+
+// headerModes are the values of the parameter headers.
+var headerModes = map[string]headerMode{"needed": headersNeeded, "all": headersAll, "none": headersNone}
+
 // A headerWriter turns the fields of one message after the other into headers, in memory that it uses again.
 type headerWriter struct {
 	header natsgo.Header
@@ -49,23 +61,31 @@ func (w *headerWriter) set(key, value string) {
 
 // reset forgets the last message's headers.
 func (w *headerWriter) reset() {
-	if w.header == nil {
+	switch {
+	case w.header == nil:
 		w.header = make(natsgo.Header)
+	case len(w.header) > 0:
+		clear(w.header)
 	}
-	clear(w.header)
 	w.used = 0
 }
 
-// write returns m's headers, valid until the next call.
-func (w *headerWriter) write(m *brokers.Message, withID bool) natsgo.Header {
+// write returns m's headers, valid until the next call, nil where it needs none. What the broker acts on is added by the
+// caller.
+func (w *headerWriter) write(m *brokers.Message, mode headerMode) natsgo.Header {
 	w.reset()
-	if withID {
+	switch mode {
+	case headersAll:
 		w.set(headerID, m.ID)
-	}
-	w.set(headerType, m.Type)
-	w.set(headerKey, m.Key)
-	if m.Priority != 0 {
-		w.set(headerPriority, strconv.Itoa(int(m.Priority)))
+		w.set(headerType, m.Type)
+		w.set(headerKey, m.Key)
+		if m.Priority != 0 {
+			w.set(headerPriority, strconv.Itoa(int(m.Priority)))
+		}
+	case headersNeeded:
+		if !m.KeyInBody {
+			w.set(headerKey, m.Key)
+		}
 	}
 	if len(m.Headers) > 0 {
 		w.others(m.Headers)

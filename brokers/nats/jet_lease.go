@@ -41,6 +41,7 @@ type leases struct {
 	next    uint64
 	byToken map[uint64]*lease
 	byPlace map[place]*lease
+	asked   int           // settlements that the server has not confirmed
 	changed chan struct{} // has an element when some were settled
 }
 
@@ -67,6 +68,29 @@ func (l *leases) add(at place, reply string) (token uint64, ok bool) {
 func (l *leases) end(token uint64) (reply string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.remove(token)
+}
+
+// settle is end for a lease whose answer the server has yet to confirm: answered follows.
+func (l *leases) settle(token uint64) (reply string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if reply, ok = l.remove(token); ok {
+		l.asked++
+	}
+	return reply, ok
+}
+
+// answered says that the server has confirmed n settlements, or never will.
+func (l *leases) answered(n int) {
+	l.mu.Lock()
+	l.asked -= n
+	l.mu.Unlock()
+	l.signal()
+}
+
+// remove is end; l.mu is held.
+func (l *leases) remove(token uint64) (reply string, ok bool) {
 	old := l.byToken[token]
 	if old == nil {
 		return "", false
@@ -88,6 +112,13 @@ func (l *leases) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.byToken)
+}
+
+// busy reports whether something is not settled, or not confirmed as settled.
+func (l *leases) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.byToken)+l.asked > 0
 }
 
 // replies returns the reply subjects of all.

@@ -279,7 +279,10 @@ func (p *jetPublication) sendChunk(ctx context.Context, c *chunk, w *headerWrite
 			return errAbandoned
 		}
 		msg.Subject, msg.Data, msg.Reply = m.Channel, m.Body, names.reply(i)
-		msg.Header = w.write(m, false)
+		msg.Header = w.write(m, p.conn.set.headers)
+		if p.conn.set.headers == headersNeeded {
+			w.set(headerType, m.Type) // for who looks at a stream, and for filters of other clients
+		}
 		if m.ID != "" {
 			w.set(headerMsgID, names.id(i))
 		}

@@ -30,7 +30,7 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 	for _, one := range list {
 		reply, ok := "", one.Token.Ref == any(m)
 		if ok {
-			reply, ok = m.leases.end(one.Token.Seq)
+			reply, ok = m.leases.settle(one.Token.Seq)
 		}
 		if !ok {
 			wrong = tokenError{one.Token}
@@ -41,7 +41,9 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 	if len(answers) == 0 {
 		return wrong
 	}
-	defer m.leases.signal()
+	// Others may be asked for at once: their way here takes as long as the answers' way there.
+	m.leases.signal()
+	defer m.leases.answered(len(answers))
 	defer m.conn.unsettled.Add(-int64(len(answers)))
 	if err := m.answer(ctx, answers); err != nil {
 		return err
@@ -174,7 +176,7 @@ func (m *member) settleRest(ctx context.Context) {
 	}
 	renew := time.NewTicker(m.renewal())
 	defer renew.Stop()
-	for m.leases.count() > 0 {
+	for m.leases.busy() {
 		select {
 		case <-m.leases.changed:
 		case <-renew.C:

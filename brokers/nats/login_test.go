@@ -180,6 +180,7 @@ func TestAURLThatCanNeverWorkIsRefusedByOpen(t *testing.T) {
 		"nats+js://h?buffer_messages=1":         "unknown",
 		"nats+js://h?ack_wait=1ms":              "ack_wait",
 		"nats+js://h?replicas=9":                "replicas",
+		"nats://h?headers=some":                 "headers",
 		"nats://user:sesame@h?password_file=/x": "password_file",
 	} {
 		_, err := brokers.Open(t.Context(), query)

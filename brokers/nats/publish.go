@@ -193,9 +193,7 @@ func (p *publication) check(m *brokers.Message) error {
 
 func (p *publication) sendOne(m *brokers.Message) error {
 	p.msg.Subject, p.msg.Data = m.Channel, m.Body
-	if p.set.headers {
-		p.msg.Header = p.header.write(m, true)
-	}
+	p.msg.Header = p.header.write(m, p.set.headers)
 	return p.session.nc.PublishMsg(&p.msg)
 }
 

@@ -25,7 +25,7 @@ type settings struct {
 	pingInterval time.Duration
 	clientName   string
 	maxBytes     int // of a body
-	headers      bool
+	headers      headerMode
 	buffer       limits
 	login        login
 	tls          tlsFiles
@@ -51,7 +51,6 @@ func defaults(scheme string) settings {
 		pingInterval: 3 * time.Second,
 		clientName:   "eventbus",
 		maxBytes:     1<<20 - headroom,
-		headers:      true,
 		buffer:       limits{messages: 1 << 16, bytes: 32 << 20},
 		jet:          jetDefaults(),
 	}
@@ -71,10 +70,10 @@ func readURL(u *brokers.URL) (settings, error) {
 	s.tls.on = u.BoolParam("tls", false)
 	s.tls.first = u.BoolParam("tls_first", false)
 	s.tls.ca, s.tls.cert, s.tls.key = u.Param("tls_ca", ""), u.Param("tls_cert", ""), u.Param("tls_key", "")
+	mode := u.Param("headers", "needed")
 	if u.Scheme == jetScheme {
 		s.jet.read(u)
 	} else {
-		s.headers = u.BoolParam("headers", s.headers)
 		s.buffer.messages = u.IntParam("buffer_messages", s.buffer.messages, 1, 1<<30)
 		s.buffer.bytes = u.IntParam("buffer_bytes", s.buffer.bytes, 1, 1<<40)
 	}
@@ -83,7 +82,7 @@ func readURL(u *brokers.URL) (settings, error) {
 		return s, err
 	}
 	if s.servers, err = servers(u.Host); err == nil {
-		err = s.check(u.Path)
+		err = s.check(u.Path, mode)
 	}
 	if err != nil {
 		return s, fmt.Errorf("%s://: %w", u.Scheme, err)
@@ -92,9 +91,13 @@ func readURL(u *brokers.URL) (settings, error) {
 }
 
 // check reports what can never work, such as a file that is not there.
-func (s settings) check(path string) error {
+func (s *settings) check(path, mode string) error {
 	if strings.Trim(path, "/") != "" {
 		return errors.New("the URL has a path, which means nothing here")
+	}
+	var known bool
+	if s.headers, known = headerModes[mode]; !known {
+		return errors.New("headers is none of needed, all and none")
 	}
 	if err := s.jet.check(); err != nil {
 		return err

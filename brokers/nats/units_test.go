@@ -81,7 +81,7 @@ func TestHeadersArriveAsTheyWere(t *testing.T) {
 	} {
 		m := brokers.Message{ID: "id", Type: "t", Key: " k\n", Priority: -2, Channel: "c", Headers: want}
 		var w headerWriter
-		h := w.write(&m, true)
+		h := w.write(&m, headersAll)
 		for name := range h {
 			if strings.HasPrefix(strings.ToLower(name), "nats-") {
 				t.Errorf("the header %s reaches the server", name)
