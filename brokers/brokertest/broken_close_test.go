@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/brokers/memory"
@@ -16,11 +15,17 @@ func onClose(f func(ctx context.Context, next closeFunc) error) breaker {
 	return each(func(w *wrapped) { w.close = f })
 }
 
-// closesLate closes long after its deadline, but before the test ends.
-func closesLate(_ context.Context, next closeFunc) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	return next(ctx)
+// closeHangs lets the first Close return when the case has ended; the others are the case's clean-up.
+func closeHangs(e *env) func(*wrapped) {
+	var called atomic.Bool
+	return func(w *wrapped) {
+		w.close = func(ctx context.Context, next closeFunc) error {
+			if !called.Swap(true) {
+				e.stuck()
+			}
+			return next(ctx)
+		}
+	}
 }
 
 const (
@@ -57,10 +62,7 @@ var closeBreaches = []breach{
 			}
 			return nil
 		})},
-	{"is slow to close", plain, casePrompt, onClose(func(ctx context.Context, next closeFunc) error {
-		<-time.After(time.Second)
-		return next(ctx)
-	})},
+	{"is slow to close", plain, casePrompt, closeHangs},
 	{"returns ErrClosed from a subscription that Close ended", plain, casePrompt,
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			return errors.Join(next(ctx, s, sink), brokers.ErrClosed)
@@ -73,8 +75,8 @@ var closeBreaches = []breach{
 		})},
 	{"hangs in Close while a handler does not settle", plain,
 		"Close returns by its deadline although a handler never settles",
-		onClose(closesLate)},
-	{"hangs in Close while a sink blocks", plain, caseBlocked, onClose(closesLate)},
+		closeHangs},
+	{"hangs in Close while a sink blocks", plain, caseBlocked, closeHangs},
 	{"closes all connections at once", plain,
 		"Close of one connection leaves another alone", func(e *env) func(*wrapped) {
 			var mu sync.Mutex

@@ -51,17 +51,19 @@ func deadAfter(fault func(h *Harness) *func() error) breaker {
 }
 
 // whileFrozen puts f in Publish's place while the broker is frozen.
-func whileFrozen(f func(ctx context.Context, msgs []brokers.Message) error) breaker {
+func whileFrozen(f func(ctx context.Context, e *env, msgs []brokers.Message) error) breaker {
 	return func(e *env) func(*wrapped) {
 		frozen := frozenFlag(e)
 		return onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
 			if frozen.Load() {
-				return f(ctx, msgs)
+				return f(ctx, e, msgs)
 			}
 			return next(ctx, msgs)
 		})(e)
 	}
 }
+
+func takesAll(context.Context, *env, []brokers.Message) error { return nil }
 
 func frozenFlag(e *env) *atomic.Bool {
 	var frozen atomic.Bool
@@ -97,20 +99,20 @@ var faultBreaches = []breach{
 		deadAfter(func(h *Harness) *func() error { return &h.Cut })},
 	{"holds Publish while the broker is frozen", modest,
 		"Publish returns with its context although the broker is frozen",
-		whileFrozen(func(ctx context.Context, msgs []brokers.Message) error {
-			<-time.After(200*time.Millisecond + promptly + 200*time.Millisecond)
+		whileFrozen(func(ctx context.Context, e *env, msgs []brokers.Message) error {
+			e.stuck()
 			return brokers.FailAll(len(msgs), brokers.Unknown, ctx.Err())
 		})},
 	{"says that a frozen broker took a message", modest,
 		"Publish returns with its context although the broker is frozen",
-		whileFrozen(func(context.Context, []brokers.Message) error { return nil })},
+		whileFrozen(takesAll)},
 	{"holds Close while the broker is frozen", rich, "Close returns by its deadline although the broker is frozen",
 		func(e *env) func(*wrapped) {
 			frozen := frozenFlag(e)
 			return func(w *wrapped) {
 				w.close = func(ctx context.Context, next closeFunc) error {
 					if frozen.Load() {
-						<-time.After(300*time.Millisecond + promptly + 200*time.Millisecond)
+						e.stuck()
 					}
 					return next(ctx)
 				}
@@ -119,5 +121,5 @@ var faultBreaches = []breach{
 	{"delivers nothing after the thaw", modest,
 		caseThawed, deadAfter(func(h *Harness) *func() error { return &h.Thaw })},
 	{"confirms what it forgets while the broker is frozen", modest, caseThawed,
-		whileFrozen(func(context.Context, []brokers.Message) error { return nil })},
+		whileFrozen(takesAll)},
 }

@@ -60,23 +60,7 @@ var groupBreaches = []breach{
 				s.Group = "everybody"
 			}
 		})},
-	{"gives two members one key", plain, caseOneKey, func(*env) func(*wrapped) {
-		var keys sync.Map
-		return func(w *wrapped) {
-			w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
-				msgs = slices.Clone(msgs)
-				for i := range msgs {
-					keys.Store(msgs[i].ID, msgs[i].Key)
-					msgs[i].Key = ""
-				}
-				return next(ctx, msgs)
-			}
-			w.deliver = onMessageFunc(func(m *brokers.Message) {
-				key, _ := keys.Load(m.ID)
-				m.Key = key.(string)
-			})
-		}
-	}},
+	{"gives two members one key", plain, caseOneKey, twoMembersOneKey},
 	{"stops a group when a member leaves", plain,
 		"the members that stay get what comes after one has left", func(*env) func(*wrapped) {
 			var left atomic.Bool
@@ -118,8 +102,8 @@ var groupBreaches = []breach{
 	{"loses what a member did not settle", plain, caseNext, func(*env) func(*wrapped) {
 		return func(w *wrapped) {
 			w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+				ackAll(batch...) // before the case sees them, and lets the member leave
 				next(batch)
-				ackAll(batch...)
 			}
 		}
 	}},
@@ -196,6 +180,50 @@ var groupBreaches = []breach{
 				return batch
 			})(e)
 		}},
+}
+
+// twoMembersOneKey hides the keys from the broker. Nothing is settled until two members have unsettled deliveries of two
+// keys.
+func twoMembersOneKey(e *env) func(*wrapped) {
+	var keys sync.Map // by message
+	var mu sync.Mutex
+	holders := make(map[string]*wrapped)
+	shared := make(map[string]bool)
+	twice := make(chan struct{})
+	hold := func(w *wrapped, key string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if holders[key] == nil {
+			holders[key] = w
+		}
+		if holders[key] != w && !shared[key] {
+			if shared[key] = true; len(shared) == 2 {
+				close(twice)
+			}
+		}
+	}
+	return func(w *wrapped) {
+		w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			msgs = slices.Clone(msgs)
+			for i := range msgs {
+				keys.Store(msgs[i].ID, msgs[i].Key)
+				msgs[i].Key = ""
+			}
+			return next(ctx, msgs)
+		}
+		w.deliver = onMessageFunc(func(m *brokers.Message) {
+			key, _ := keys.Load(m.ID)
+			m.Key = key.(string)
+			hold(w, m.Key)
+		})
+		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
+			select {
+			case <-twice:
+			case <-e.over:
+			}
+			return list
+		}
+	}
 }
 
 func onMessageFunc(change func(m *brokers.Message)) func([]brokers.Delivery, deliverFunc) {

@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -143,26 +142,31 @@ var publishBreaches = []breach{
 	{"loses a batch that is published while another one is", plain, "many goroutines publish at once",
 		func(*env) func(*wrapped) {
 			var busy atomic.Int64
+			var once sync.Once
+			second := make(chan struct{})
 			return func(w *wrapped) {
 				w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
 					defer busy.Add(-1)
 					if busy.Add(1) > 1 {
+						once.Do(func() { close(second) })
 						return nil
 					}
-					for range 100 {
-						runtime.Gosched()
+					select {
+					case <-second:
+					case <-ctx.Done():
 					}
 					return next(ctx, msgs)
 				}
 			}
 		}},
-	{"ignores its context in Publish", plain, caseEnded,
-		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+	{"ignores its context in Publish", plain, caseEnded, func(e *env) func(*wrapped) {
+		return onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
 			if ctx.Err() != nil {
-				<-time.After(promptly + 50*time.Millisecond)
+				e.stuck()
 			}
 			return next(ctx, msgs)
-		})},
+		})(e)
+	}},
 	{"sends although the context has ended", plain, caseEnded,
 		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
 			return next(context.WithoutCancel(ctx), msgs)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -46,12 +45,7 @@ const (
 )
 
 var subscribeBreaches = []breach{
-	{"is ready too early", plain, "what is published once Ready was called arrives",
-		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
-			sink.Ready()
-			<-time.After(20 * time.Millisecond)
-			return next(ctx, s, &tap{Sink: sink, ready: func(func()) {}})
-		})},
+	{"is ready too early", plain, "what is published once Ready was called arrives", readyTooEarly},
 	{"is ready twice", plain, caseThousands,
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			return next(ctx, s, &tap{Sink: sink, ready: func(ready func()) { ready(); ready() }})
@@ -60,15 +54,7 @@ var subscribeBreaches = []breach{
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			return next(ctx, s, &tap{Sink: sink, ready: func(func()) {}})
 		})},
-	{"calls the sink from two goroutines", plain, caseThousands, each(func(w *wrapped) {
-		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
-			var wg sync.WaitGroup
-			for i := range batch {
-				wg.Go(func() { next(batch[i : i+1]) })
-			}
-			wg.Wait()
-		}
-	})},
+	{"calls the sink from two goroutines", plain, caseThousands, fromTwoGoroutines},
 	{"delivers other channels", plain, "a subscription gets the messages of its channels and no others",
 		asking(func(s *brokers.Subscription) { s.Channels = append(s.Channels, s.Channels[0]+".>") })},
 	{"shares messages among subscriptions without a group", plain,
@@ -94,12 +80,12 @@ var subscribeBreaches = []breach{
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			return errors.Join(next(ctx, s, sink), ctx.Err())
 		})},
-	{"does not return from Subscribe", plain, caseEnds,
-		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
+	{"does not return from Subscribe", plain, caseEnds, func(e *env) func(*wrapped) {
+		return onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
+			defer e.stuck()
 			return next(ctx, s, sink)
-		})},
+		})(e)
+	}},
 	{"does not wait for what is unsettled", plain, "Subscribe waits for the deliveries that are not settled",
 		onSubscribe(func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
 			go func() { _ = next(ctx, s, sink) }()
@@ -202,6 +188,47 @@ var subscribeBreaches = []breach{
 			}
 			return next(ctx, s, sink)
 		})},
+}
+
+// readyTooEarly subscribes when something was published that it was ready for.
+func readyTooEarly(*env) func(*wrapped) {
+	published := make(chan struct{})
+	var once sync.Once
+	return func(w *wrapped) {
+		w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			defer once.Do(func() { close(published) })
+			return next(ctx, msgs)
+		}
+		w.subscribe = func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
+			sink.Ready()
+			select {
+			case <-published:
+			case <-ctx.Done():
+			}
+			return next(ctx, s, &tap{Sink: sink, ready: func(func()) {}})
+		}
+	}
+}
+
+// fromTwoGoroutines holds what the sink settles of a batch of several, so that its calls are surely under way together.
+func fromTwoGoroutines(e *env) func(*wrapped) {
+	return func(w *wrapped) {
+		var several atomic.Bool
+		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
+			if several.Load() {
+				e.stuck()
+			}
+			return list
+		}
+		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+			several.Store(len(batch) > 1)
+			var wg sync.WaitGroup
+			for _, d := range batch {
+				wg.Go(func() { next([]brokers.Delivery{d}) })
+			}
+			wg.Wait()
+		}
+	}
 }
 
 // copyPerPattern delivers a copy for each pattern that matches, one after the other over one connection, as Redis does. In

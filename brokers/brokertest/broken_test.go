@@ -26,7 +26,12 @@ type env struct {
 	h *Harness
 	// betweenSteps is called on the case's goroutine between its steps.
 	betweenSteps func()
+	// over is closed when the case has ended.
+	over chan struct{}
 }
+
+// stuck waits until the case has ended. What stays stuck has no time limit that a busy machine could outlast.
+func (e *env) stuck() { <-e.over }
 
 // each is for breaches without state of their own.
 func each(f func(w *wrapped)) breaker {
@@ -73,14 +78,16 @@ func TestTheSuiteCatchesABrokerThat(t *testing.T) {
 
 // run turns the case that has to catch b on it, and returns what was found.
 func (b breach) run(t *testing.T) string {
-	e := &env{t: t}
+	e := &env{t: t, over: make(chan struct{})}
+	defer close(e.over)
 	var broken func(*wrapped)
 	h := b.on.harness(t, func(c brokers.Conn) brokers.Conn {
 		w := &wrapped{Conn: c}
 		broken(w)
 		return w
 	})
-	h.Patience = 400 * time.Millisecond // most breaches are seen by something that never comes
+	// Most breaches are seen by something that never comes. Those that are seen by something that comes end the watch.
+	h.Patience, h.watch, h.delay = 400*time.Millisecond, 10*time.Second, 10*time.Second
 	e.h = &h
 	broken = b.broken(e)
 	return judge(t, h, named(t, b.caught), func() {

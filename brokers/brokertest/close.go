@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func closeWaits(w *world) {
 		err = conn.Close(ctx)
 	}()
 	if d.Settler != nil {
-		if w.happens(closed, brief) {
+		if w.happens(closed) {
 			w.Fatalf("Close returned %v while a delivery was not settled", err)
 		}
 		if err := settle(w.ctx, []brokers.Delivery{d}, brokers.Ack, 0); err != nil {
@@ -189,39 +190,68 @@ func closeLeavesOthers(w *world) {
 
 func closeInTheMiddle(w *world) {
 	for range 5 {
-		conn, ch := w.open(), w.h.Channel()
-		watcher := w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}})
-		var mu sync.Mutex
-		var taken []brokers.Message
+		r := &closeRace{w: w, conn: w.open(), ch: w.h.Channel(), began: make(chan struct{}, 4)}
+		r.closing, r.closed = make(chan struct{}), make(chan struct{})
+		watcher := w.subscribe(w.open(), brokers.Subscription{Channels: []string{r.ch}})
 		var wg sync.WaitGroup
-		began := make(chan struct{})
-		batches := make([][]brokers.Message, 4*50)
-		for i := range batches {
-			batches[i] = w.messages(5, ch)
+		for range cap(r.began) {
+			batches := slices.Collect(slices.Chunk(w.messages(50*5, r.ch), 5))
+			wg.Go(func() { r.publish(batches) })
+			wg.Go(r.subscribe)
 		}
-		for g := range 4 {
-			wg.Go(func() {
-				for _, batch := range batches[g*50 : (g+1)*50] {
-					if conn.Publish(w.ctx, batch) == nil {
-						mu.Lock()
-						taken = append(taken, batch...)
-						mu.Unlock()
-					}
-					if g == 0 && !isClosed(began) {
-						close(began)
-					}
-				}
-			})
+		for range cap(r.began) {
+			select {
+			case <-r.began:
+			case <-w.ctx.Done():
+			}
 		}
-		for range 4 {
-			wg.Go(func() {
-				s := &subscriber{w: w, ready: make(chan struct{}), changed: make(chan struct{})}
-				_ = conn.Subscribe(w.ctx, brokers.Subscription{Name: "racer", Channels: []string{ch}}, s)
-			})
-		}
-		w.await("a first batch is published", w.h.Patience, began)
-		_ = w.closeConn(conn, w.h.Patience)
+		close(r.closing)
+		_ = w.closeConn(r.conn, w.h.Patience)
+		close(r.closed)
 		_ = w.do("all Publish and Subscribe calls return", w.h.Patience, func() error { wg.Wait(); return nil })
-		watcher.waitFor("what was taken arrives", taken...)
+		watcher.waitFor("what was taken arrives", r.taken...)
 	}
+}
+
+// A closeRace is one connection that is closed while it is used.
+type closeRace struct {
+	w               *world
+	conn            brokers.Conn
+	ch              string
+	began           chan struct{} // gets one for each publisher that has begun
+	closing, closed chan struct{}
+
+	mu    sync.Mutex
+	taken []brokers.Message
+}
+
+// publish publishes the first half of the batches before Close, the others during Close, and the last one after it.
+func (r *closeRace) publish(batches [][]brokers.Message) {
+	for i, batch := range batches {
+		switch i {
+		case 1:
+			r.began <- struct{}{}
+		case len(batches) / 2:
+			r.reach(r.closing)
+		case len(batches) - 1:
+			r.reach(r.closed)
+		}
+		if r.conn.Publish(r.w.ctx, batch) == nil {
+			r.mu.Lock()
+			r.taken = append(r.taken, batch...)
+			r.mu.Unlock()
+		}
+	}
+}
+
+func (r *closeRace) reach(stage <-chan struct{}) {
+	select {
+	case <-stage:
+	case <-r.w.ctx.Done():
+	}
+}
+
+func (r *closeRace) subscribe() {
+	s := &subscriber{w: r.w, ready: make(chan struct{}), changed: make(chan struct{})}
+	_ = r.conn.Subscribe(r.w.ctx, brokers.Subscription{Name: "racer", Channels: []string{r.ch}}, s)
 }

@@ -31,7 +31,7 @@ func redeliveryWaits(w *world) {
 	settledAt := map[string]time.Time{}
 	msgs := w.messages(3, ch)
 	for i, m := range msgs {
-		waits[identity(m)] = time.Duration(3-i) * 100 * time.Millisecond // the first one waits longest
+		waits[identity(m)] = time.Duration(3-i) * w.h.delay // the first one waits longest
 	}
 	var early []string
 	s := brokers.Subscription{Channels: []string{ch}, Group: w.group()}

@@ -47,6 +47,10 @@ type Harness struct {
 	// IgnoreGoroutines are parts of stacks of goroutines that outlive a connection rightly, such as those of a server
 	// that runs in the test's process.
 	IgnoreGoroutines []string
+
+	// watch is how long the suite watches that something does not happen, where no later message could show it, and delay
+	// is the unit of the delays that it asks for. The suite's own tests make both long: a breach ends them at once.
+	watch, delay time.Duration
 }
 
 // Fields are the fields of a Message that a broker carries beside the body.
@@ -69,6 +73,12 @@ func (h Harness) withDefaults() Harness {
 	}
 	if h.Patience == 0 {
 		h.Patience = 10 * time.Second
+	}
+	if h.watch == 0 {
+		h.watch = brief
+	}
+	if h.delay == 0 {
+		h.delay = 100 * time.Millisecond
 	}
 	return h
 }

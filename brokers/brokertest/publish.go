@@ -71,7 +71,7 @@ var publishCases = []Case{
 	{
 		Name: "a message that is marked NotSent never arrives, and one that is not marked does",
 		Explanation: "The bus resends NotSent, so one that arrived after all comes twice; it counts an unmarked one as " +
-			"confirmed, so one that does not arrive is lost silently. Contexts end during Publish here.",
+			"confirmed, so one that does not arrive is lost silently. Contexts end before, during and after Publish here.",
 		run: outcomesAreTrue,
 	},
 }
@@ -243,7 +243,7 @@ func callersMemoryIsFree(w *world) {
 func concurrentPublishers(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
-	const publishers, batches, size = 8, 10, 20
+	const publishers, batches, size = 8, 10, 6 // together fewer than any driver keeps for a sink that is slow
 	all := w.messages(publishers*batches*size, ch)
 	ctx := w.within(w.h.Patience)
 	errs := make(chan error, publishers*batches)
@@ -271,13 +271,9 @@ func endedContext(w *world) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	cancel()
 	batch := w.messages(10, ch)
-	began := time.Now()
-	err := w.do("Publish returns although its context had ended", w.h.Patience, func() error {
+	err := w.do("Publish returns although its context had ended (the contract says within 100 ms)", promptly, func() error {
 		return conn.Publish(ctx, batch)
 	})
-	if took := time.Since(began); took > promptly {
-		w.Errorf("Publish with an ended context took %v; the contract says 100 ms", took)
-	}
 	for i, o := range w.outcomes(len(batch), err) {
 		if o != brokers.NotSent && o != brokers.Unknown {
 			w.Errorf("message %d is %v although the context had ended before Publish began", i, o)
@@ -293,10 +289,15 @@ func outcomesAreTrue(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
 	var taken, notSent []brokers.Message
-	for i := range 60 {
+	const cut, whole = 60, 5
+	for i := range cut + whole {
 		batch := w.messages(20, ch)
+		limit := time.Duration(i) * 20 * time.Microsecond
+		if i >= cut {
+			limit = w.h.Patience
+		}
 		ctx, cancel := context.WithCancel(w.ctx)
-		stop := context.AfterFunc(w.within(time.Duration(i)*20*time.Microsecond), cancel)
+		stop := context.AfterFunc(w.within(limit), cancel)
 		err := conn.Publish(ctx, batch)
 		stop()
 		cancel()

@@ -72,5 +72,5 @@ func runCase(t T, h Harness, c Case) {
 	c.run(w)
 }
 
-// brief is how long the suite watches that something does not happen, where no later message could show it.
+// brief is the context of a call that is meant to be given up on, and how long the suite watches unless it is told.
 const brief = 60 * time.Millisecond

@@ -2,7 +2,6 @@ package brokertest
 
 import (
 	"context"
-	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -169,7 +168,7 @@ func subscribeWaitsForSettling(w *world) {
 	got := sub.waitFor("all messages arrive", msgs...)
 	sub.stop()
 	if got[0].Settler != nil {
-		if w.happens(sub.done, brief) {
+		if w.happens(sub.done) {
 			w.Fatalf("Subscribe returned %v while %d deliveries were not settled", sub.err, len(got))
 		}
 		for _, a := range got {
@@ -183,18 +182,6 @@ func subscribeWaitsForSettling(w *world) {
 	}
 }
 
-// happens reports whether c is closed within d.
-func (w *world) happens(c <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-c:
-		return true
-	case <-t.C:
-		return false
-	}
-}
-
 func prefetchIsKept(w *world) {
 	conn, ch := w.open(), w.h.Channel()
 	const prefetch = 10
@@ -205,9 +192,8 @@ func prefetchIsKept(w *world) {
 	if got[0].Settler == nil {
 		return // nothing is ever unsettled
 	}
-	never := make(chan struct{})
 	for settled := 0; settled < len(msgs); settled += prefetch {
-		w.happens(never, brief/2)
+		w.watch(func() bool { return len(sub.arrivals()) > settled+prefetch })
 		got = sub.waitCount("more messages arrive once earlier ones are settled", min(settled+prefetch, len(msgs)))
 		if open := len(got) - settled; open > prefetch {
 			w.Fatalf("%d deliveries are unsettled, with Prefetch %d", open, prefetch)

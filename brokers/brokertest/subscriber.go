@@ -68,14 +68,19 @@ func (w *world) start(conn brokers.Conn, s brokers.Subscription, opts ...func(*s
 
 func (s *subscriber) awaitReady() {
 	s.w.Helper()
-	t := time.NewTimer(s.w.h.Patience)
-	defer t.Stop()
-	select {
-	case <-s.ready:
-	case <-s.done:
-		s.w.Fatalf("Subscribe returned before Ready: %v", s.err)
-	case <-t.C:
-		s.w.Fatalf("Ready was not called within %v", s.w.h.Patience)
+	deadline := newCountdown(s.w.h.Patience)
+	defer deadline.stop()
+	for {
+		select {
+		case <-s.ready:
+			return
+		case <-s.done:
+			s.w.Fatalf("Subscribe returned before Ready: %v", s.err)
+		case <-deadline.ticker.C:
+			if deadline.over() {
+				s.w.Fatalf("Ready was not called within %v", s.w.h.Patience)
+			}
+		}
 	}
 }
 
@@ -186,8 +191,8 @@ func settle(ctx context.Context, batch []brokers.Delivery, v brokers.Verdict, af
 // wait waits until ok, which is called with s.mu held, and fails with what was expected otherwise.
 func (s *subscriber) wait(what string, ok func() bool) {
 	s.w.Helper()
-	t := time.NewTimer(s.w.h.Patience)
-	defer t.Stop()
+	deadline := newCountdown(s.w.h.Patience)
+	defer deadline.stop()
 	for {
 		s.mu.Lock()
 		good, wrong, changed := ok(), slices.Clone(s.wrong), s.changed
@@ -200,8 +205,10 @@ func (s *subscriber) wait(what string, ok func() bool) {
 		}
 		select {
 		case <-changed:
-		case <-t.C:
-			s.w.Fatalf("%s: not after %v (%s)", what, s.w.h.Patience, s.summary())
+		case <-deadline.ticker.C:
+			if deadline.over() {
+				s.w.Fatalf("%s: not after %v (%s)", what, s.w.h.Patience, s.summary())
+			}
 		}
 	}
 }

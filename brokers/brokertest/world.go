@@ -148,12 +148,22 @@ func (w *world) closeConn(conn brokers.Conn, d time.Duration) error {
 // await fails if done is not closed within d.
 func (w *world) await(what string, d time.Duration, done <-chan struct{}) {
 	w.Helper()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
+	if !await(done, d) {
 		w.Fatalf("%s: not after %v", what, d)
+	}
+}
+
+// happens reports whether c is closed while the suite watches.
+func (w *world) happens(c <-chan struct{}) bool { return await(c, w.h.watch) }
+
+// watch calls check until it reports true, or for as long as the suite watches that something does not happen.
+func (w *world) watch(check func() bool) {
+	c := newCountdown(w.h.watch)
+	defer c.stop()
+	for !check() {
+		if <-c.ticker.C; c.over() {
+			return
+		}
 	}
 }
 
@@ -165,17 +175,12 @@ func (w *world) fault(what string, f func() error) {
 	}
 }
 
-// pollEvery is how often a condition is looked at that nobody announces.
-const pollEvery = 10 * time.Millisecond
-
 // poll calls check from time to time until it is satisfied. It fails with what check says is expected, or with what one
 // of subs complains of.
 func (w *world) poll(subs []*subscriber, check func() (string, bool)) {
 	w.Helper()
-	deadline := time.NewTimer(w.h.Patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
+	deadline := newCountdown(w.h.Patience)
+	defer deadline.stop()
 	for {
 		for _, s := range subs {
 			s.complaints()
@@ -184,9 +189,7 @@ func (w *world) poll(subs []*subscriber, check func() (string, bool)) {
 		if ok {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
+		if <-deadline.ticker.C; deadline.over() {
 			w.Fatalf("%s: not after %v", what, w.h.Patience)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,11 +91,12 @@ func TestASkipIsListedWithItsReason(t *testing.T) {
 
 func TestTheServersAreTheLastTable(t *testing.T) {
 	out, _ := reportOn(t, options{}, realRedis, onePasses)
+	out = regexp.MustCompile(`PASS in \d+s`).ReplaceAllString(out, "PASS in some seconds")
 	want := strings.Join([]string{
 		"broker   server       version     tests",
 		"redis    real         7.0.15      2",
 		"redis    in-process   miniredis   1",
-		"PASS in 0s",
+		"PASS in some seconds",
 		"1 passed, 0 failed, 0 skipped",
 		"",
 	}, "\n")
