@@ -56,3 +56,11 @@ type GroupProvision struct {
 	// Start is where the group begins if it does not exist yet.
 	Start Start
 }
+
+// A Warner is a Conn that may learn of a set-up which weakens its promises, such as a server that keeps on no disk
+// what it confirms. It is optional: drivers do not log, so a bus asserts it, and logs each warning once.
+type Warner interface {
+	// Warnings returns what is known so far: sentences for an operator, each with its remedy, sorted; none is the
+	// rule. It does no I/O and is safe for concurrent use.
+	Warnings() []string
+}

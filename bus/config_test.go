@@ -203,7 +203,7 @@ func TestASubscriptionThatItsBrokerCannotServeIsRefusedWithTheBrokersThatCould(t
 		Name: "billing", Group: "billing", Events: []string{"user.*"},
 		Handler: func(context.Context, schema.Event) error { return nil },
 	})
-	const want = `bus: subscription "billing" needs consumer groups; redis:// promises none (memory:// could); or leave Group empty, and every process sees every event`
+	const want = `bus: subscription "billing" needs consumer groups; redis:// promises none (memory://, redis+stream://, rediss+stream:// could); or leave Group empty, and every process sees every event`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

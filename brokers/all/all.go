@@ -11,5 +11,5 @@ import (
 	_ "github.com/eventbus-go/eventbus/brokers/kafka"  // kafka://
 	_ "github.com/eventbus-go/eventbus/brokers/memory" // memory://
 	_ "github.com/eventbus-go/eventbus/brokers/nats"   // nats:// and nats+js://
-	_ "github.com/eventbus-go/eventbus/brokers/redis"  // redis:// and rediss://
+	_ "github.com/eventbus-go/eventbus/brokers/redis"  // redis://, rediss://, redis+stream:// and rediss+stream://
 )

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"sync"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -32,8 +33,9 @@ type conn struct {
 	sub    *goredis.Client // subscribes; its dialer is conn.dialer
 	scheme string
 
-	// ownLine makes a client of one connection that can be interrupted; nil where the client was given to us.
-	ownLine func() (*line, *goredis.Client)
+	// ownLine makes a client of one connection that can be interrupted, for commands that block so long; nil where
+	// the client was given to us.
+	ownLine func(block time.Duration) (*line, *goredis.Client)
 
 	ownsMu sync.Mutex
 	owns   map[*goredis.Client]struct{} // to be closed by Close
@@ -45,8 +47,11 @@ type conn struct {
 	late  chan struct{}     // closed once Close's deadline has passed
 	once  sync.Once
 
-	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them the
-	// thousands of objects that are not to be allocated again.
+	command func(*publication) *command // makes what carries a message
+	before  func(*publication)          // see publication
+
+	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them
+	// the thousands of objects that are not to be allocated again.
 	free chan *publication
 }
 
@@ -63,18 +68,24 @@ func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
 		return nil, err
 	}
 	c := newConn(set, u.Scheme)
-	opt.Dialer = c.dialer(netDialer(opt))
+	c.connect(opt, greet)
+	return c, nil
+}
+
+// connect makes the clients of a connection that was opened by URL.
+func (c *conn) connect(opt *goredis.Options, greet func(context.Context, *goredis.Conn) error) {
+	dial := c.set.netDialer(opt)
+	opt.Dialer = c.dialer(dial)
 	opt.OnConnect = greet
 	c.pub = c.own(opt)
 	c.sub = c.pub
-	dial := netDialer(opt)
-	c.ownLine = func() (*line, *goredis.Client) {
+	c.ownLine = func(block time.Duration) (*line, *goredis.Client) {
 		l, o := newLine(), *opt
 		o.PoolSize = 1
+		o.ReadTimeout += block
 		o.Dialer = l.dialer(c.dialer(dial))
 		return l, c.own(&o)
 	}
-	return c, nil
 }
 
 // New returns a Conn that publishes through client and subscribes on connections of its own that it opens as client
@@ -120,7 +131,7 @@ func (c *conn) disown(client *goredis.Client) {
 
 func newConn(set settings, scheme string) *conn {
 	return &conn{
-		set: set, scheme: scheme, late: make(chan struct{}),
+		set: set, scheme: scheme, command: newPublish, late: make(chan struct{}),
 		owns: make(map[*goredis.Client]struct{}), free: make(chan *publication, freePublications),
 	}
 }
@@ -138,17 +149,22 @@ func (c *conn) Retryable(err error) bool { return retryable(err) }
 
 // Ping asks the server for a reply over a connection of the pool.
 func (c *conn) Ping(ctx context.Context) error {
+	return c.call(ctx, func(ctx context.Context) error { return c.pub.Ping(ctx).Err() })
+}
+
+// call runs f off the caller's goroutine: nothing interrupts the client.
+func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	if !c.calls.Enter() {
 		return brokers.ErrClosed
 	}
 	defer c.calls.Leave()
-	done := make(chan error, 1)
 	if !c.execs.Enter() {
 		return brokers.ErrClosed
 	}
+	done := make(chan error, 1)
 	go func() {
 		defer c.execs.Leave()
-		done <- c.pub.Ping(ctx).Err()
+		done <- f(ctx)
 	}()
 	select {
 	case err := <-done:
@@ -171,8 +187,17 @@ func (c *conn) close(ctx context.Context) error {
 	if await(ctx, calls) != nil {
 		close(c.late)
 	}
-	// Nobody waits for an exec that is left now: its call gave up. Disconnecting ends it at once, unless it is on a client
-	// that is not ours, where it ends with that client's timeouts.
+	execs := c.disconnect()
+	if err := await(ctx, calls); err != nil {
+		return err
+	}
+	return await(ctx, execs)
+}
+
+// disconnect closes what Open connected. It returns a channel that is closed once no exec is left. Nobody waits for
+// one that is left now: its call gave up. Disconnecting ends it at once, unless it is on a client that is not ours,
+// where it ends with that client's timeouts.
+func (c *conn) disconnect() <-chan struct{} {
 	execs := c.execs.Close()
 	c.ownsMu.Lock()
 	for client := range c.owns {
@@ -180,10 +205,7 @@ func (c *conn) close(ctx context.Context) error {
 	}
 	c.ownsMu.Unlock()
 	c.dials.End()
-	if err := await(ctx, calls); err != nil {
-		return err
-	}
-	return await(ctx, execs)
+	return execs
 }
 
 // await returns nil once done is closed, or ctx's error where ctx ended first.

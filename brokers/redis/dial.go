@@ -12,13 +12,21 @@ import (
 // dialFunc is the type of go-redis's Options.Dialer.
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// netDialer dials as opt says, and stops dialling when its context ends, which go-redis's own does not do with TLS.
-func netDialer(opt *goredis.Options) dialFunc {
+// netDialer dials as opt and the settings say, and stops dialling when its context ends, which go-redis's own does
+// not do with TLS. The files of certificates are read again for each connection.
+func (s settings) netDialer(opt *goredis.Options) dialFunc {
 	d := &net.Dialer{Timeout: opt.DialTimeout}
-	if opt.TLSConfig == nil {
-		return d.DialContext
+	var dial dialFunc = d.DialContext
+	switch {
+	case s.secure != nil:
+		dial = s.secure.dialer(d)
+	case opt.TLSConfig != nil:
+		dial = (&tls.Dialer{NetDialer: d, Config: opt.TLSConfig}).DialContext
 	}
-	return (&tls.Dialer{NetDialer: d, Config: opt.TLSConfig}).DialContext
+	if s.hosts != nil {
+		return s.hosts.dialer(dial)
+	}
+	return dial
 }
 
 // dialer returns the dialer of a client whose connections belong to c.

@@ -24,10 +24,23 @@ func (e badChannel) Unwrap() error { return e.err }
 // newPlan reads the channels of a subscription. A channel that another one covers is left out, so that the server sends
 // no message twice where that can be told beforehand.
 func newPlan(name string, channels []string) (*plan, error) {
+	patterns, err := readChannels(name, channels)
+	if err != nil {
+		return nil, err
+	}
+	pl := &plan{}
+	for _, p := range patterns {
+		pl.add(p)
+	}
+	return pl, nil
+}
+
+// readChannels reads the channels of a subscription, without those that others cover.
+func readChannels(name string, channels []string) ([]brokers.Pattern, error) {
 	if len(channels) == 0 {
 		return nil, badChannel{fmt.Errorf("subscription %q names no channel", name)}
 	}
-	var all []brokers.Pattern
+	var all, out []brokers.Pattern
 	for _, s := range channels {
 		p, err := brokers.ParsePattern(s)
 		if err != nil {
@@ -35,13 +48,12 @@ func newPlan(name string, channels []string) (*plan, error) {
 		}
 		all = append(all, p)
 	}
-	pl := &plan{}
 	for i, p := range all {
 		if !coveredByAnother(all, i) {
-			pl.add(p)
+			out = append(out, p)
 		}
 	}
-	return pl, nil
+	return out, nil
 }
 
 // coveredByAnother reports whether all[i] can be left out. Of two that cover each other, the first one stays.

@@ -136,9 +136,9 @@ func (c *conn) publication() *publication {
 		return p
 	default:
 	}
-	p := &publication{client: c.pub, done: make(chan struct{}, 1)}
+	p := &publication{client: c.pub, newCommand: c.command, before: c.before, done: make(chan struct{}, 1)}
 	if c.ownLine != nil {
-		p.line, p.client = c.ownLine()
+		p.line, p.client = c.ownLine(0)
 	}
 	return p
 }
@@ -163,11 +163,13 @@ func (c *conn) finish(p *publication) error {
 // A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per
 // message.
 type publication struct {
-	client   *goredis.Client
-	line     *line // of client; nil where it has many connections, and cannot be interrupted
-	commands []*command
-	cmders   []goredis.Cmder // the same, as the client wants them
-	done     chan struct{}
+	client     *goredis.Client
+	line       *line // of client; nil where it has many connections, and cannot be interrupted
+	newCommand func(*publication) *command
+	before     func(*publication) // what is sent ahead of the messages; nil where nothing is
+	commands   []*command
+	cmders     []goredis.Cmder // the same, as the client wants them
+	done       chan struct{}
 
 	ctx  context.Context
 	msgs []brokers.Message
@@ -188,6 +190,9 @@ func (p *publication) begin(ctx context.Context, msgs []brokers.Message) {
 
 // run sends all messages, unless a pipeline fails.
 func (p *publication) run() {
+	if p.before != nil && p.ctx.Err() == nil {
+		p.before(p)
+	}
 	for from := 0; from < len(p.msgs); {
 		to := pipelineEnd(p.msgs, from)
 		err := p.ctx.Err()
@@ -221,8 +226,9 @@ func (p *publication) send(from, to int) error {
 	n := to - from
 	p.prepare(n)
 	for i, cmd := range p.commands[:n] {
-		m := &p.msgs[from+i]
-		cmd.channel, cmd.body.data, cmd.body.index = m.Channel, m.Body, uint64(from+i)
+		cmd.fill(cmd, &p.msgs[from+i])
+		cmd.body.index = uint64(from + i)
+
 	}
 	pipe := p.client.Pipeline()
 	_ = pipe.BatchProcess(p.ctx, p.cmders[:n]...) // it only queues
@@ -231,7 +237,7 @@ func (p *publication) send(from, to int) error {
 		err = p.outcomes(from, to, err)
 	}
 	for _, cmd := range p.commands[:n] {
-		cmd.channel, cmd.body.data = "", nil // what is in the pool must not hold on to messages
+		cmd.empty(cmd) // what is in the pool must not hold on to messages
 	}
 	p.mu.Lock()
 	p.settled = to
@@ -242,7 +248,7 @@ func (p *publication) send(from, to int) error {
 // prepare makes sure that there are n commands.
 func (p *publication) prepare(n int) {
 	for i := len(p.commands); i < n; i++ {
-		cmd := newCommand(p)
+		cmd := p.newCommand(p)
 		p.commands = append(p.commands, cmd)
 		p.cmders = append(p.cmders, cmd)
 	}
@@ -332,22 +338,31 @@ func (p *publication) abandon(err error) error {
 	return &brokers.BatchError{Failed: failed}
 }
 
-// A command is a PUBLISH whose arguments are read through pointers when it is written, so that it can be used again.
+// A command is one that carries a message. Its arguments are read through pointers when it is written, so that it can
+// be used again.
 type command struct {
-	*goredis.IntCmd
-	channel string
-	body    body
+	goredis.Cmder
+	key  string
+	meta meta // not of a PUBLISH
+	body body
+
+	fill  func(*command, *brokers.Message) // sets the arguments
+	empty func(*command)                   // forgets them
 }
 
 // noContext is the context of a command itself, which go-redis reads for MONITOR only. A real one would be kept alive
 // by the pool.
 var noContext context.Context
 
-func newCommand(p *publication) *command {
-	cmd := &command{body: body{p: p}}
-	cmd.IntCmd = goredis.NewIntCmd(noContext, "publish", &cmd.channel, &cmd.body)
+// newPublish returns a PUBLISH.
+func newPublish(p *publication) *command {
+	cmd := &command{body: body{p: p}, fill: fillPublish, empty: emptyPublish}
+	cmd.Cmder = goredis.NewIntCmd(noContext, "publish", &cmd.key, &cmd.body)
 	return cmd
 }
+
+func fillPublish(c *command, m *brokers.Message) { c.key, c.body.data = m.Channel, m.Body }
+func emptyPublish(c *command)                    { c.key, c.body.data = "", nil }
 
 // NoRetry keeps a client that we were given from sending a pipeline again whose replies were lost.
 func (c *command) NoRetry() bool { return true }

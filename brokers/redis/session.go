@@ -265,3 +265,6 @@ func (w *watchedConn) Read(b []byte) (int, error) {
 func bytesOf(s string) []byte {
 	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
+
+// stringOf returns b as a string without copying it. Nobody may modify b from then on.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,12 +1,9 @@
 package redis
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +24,9 @@ type settings struct {
 	clientName   string
 	maxBytes     int // of a body
 	buffer       limits
+	secure       *secure // how connections are secured; nil for not at all
+	hosts        *hosts  // sentinels; nil for none
+	stream       streamSettings
 }
 
 // limits bound what waits for one subscription's sink.
@@ -49,6 +49,7 @@ func defaults() settings {
 		poolSize:     16,
 		maxBytes:     16 << 20,
 		buffer:       limits{messages: 1 << 16, bytes: 32 << 20},
+		stream:       streamDefaults(),
 	}
 }
 
@@ -96,41 +97,74 @@ const maxBulk = 512 << 20
 // readURL returns what u asks for. Its errors never show a password.
 func readURL(u *brokers.URL) (settings, *goredis.Options, error) {
 	s := defaults()
-	s.dialTimeout = u.DurationParam("dial_timeout", s.dialTimeout)
-	s.readTimeout = u.DurationParam("read_timeout", s.readTimeout)
-	s.writeTimeout = u.DurationParam("write_timeout", s.writeTimeout)
-	s.pingInterval = u.DurationParam("ping_interval", s.pingInterval)
-	s.poolSize = u.IntParam("pool_size", s.poolSize, 1, 10_000)
-	s.buffer.messages = u.IntParam("buffer_messages", s.buffer.messages, 1, 1<<30)
-	s.buffer.bytes = u.IntParam("buffer_bytes", s.buffer.bytes, 1, 1<<40)
-	s.maxBytes = u.IntParam("max_bytes", s.maxBytes, 1, maxBulk)
-	s.clientName = u.Param("client_name", "")
-	withTLS := strings.HasPrefix(u.Scheme, "rediss")
+	s.readCommon(u)
+	var err error
+	if strings.Contains(u.Scheme, "+stream") {
+		s.stream.read(u)
+	} else {
+		s.readPubSub(u)
+	}
+	auth := readCredentials(u)
+	sentinel := readSentinel(u)
 	var files tlsFiles
+	withTLS := strings.HasPrefix(u.Scheme, "rediss")
 	if withTLS {
 		files = tlsFiles{u.Param("tls_ca", ""), u.Param("tls_cert", ""), u.Param("tls_key", "")}
 	}
 	if err := u.ParamsErr(); err != nil {
 		return s, nil, err
 	}
-	if s.clientName != "" && !validName(s.clientName) {
-		return s, nil, fmt.Errorf("%s://: client_name may have printable ASCII characters without spaces only", u.Scheme)
-	}
 	opt := s.client()
-	opt.Username, opt.Password = u.User, u.Password
-	var err error
-	if opt.Addr, err = address(u.Host); err != nil {
-		return s, nil, fmt.Errorf("%s://: %w", u.Scheme, err)
+	opt.Username = u.User
+	if s.secure, err = s.finish(u, opt, auth, files, withTLS); err == nil {
+		s.hosts, err = sentinel.finish(u, opt, s.secure)
 	}
-	if opt.DB, err = database(u.Path); err != nil {
+	if err != nil {
 		return s, nil, fmt.Errorf("%s://: %w", u.Scheme, err)
-	}
-	if withTLS {
-		if opt.TLSConfig, err = files.config(); err != nil {
-			return s, nil, fmt.Errorf("%s://: %w", u.Scheme, err)
-		}
 	}
 	return s, opt, nil
+}
+
+// readCommon reads the parameters of every scheme.
+func (s *settings) readCommon(u *brokers.URL) {
+	s.dialTimeout = u.DurationParam("dial_timeout", s.dialTimeout)
+	s.readTimeout = u.DurationParam("read_timeout", s.readTimeout)
+	s.writeTimeout = u.DurationParam("write_timeout", s.writeTimeout)
+	s.poolSize = u.IntParam("pool_size", s.poolSize, 1, 10_000)
+	s.maxBytes = u.IntParam("max_bytes", s.maxBytes, 1, maxBulk)
+	s.clientName = u.Param("client_name", "")
+}
+
+// readPubSub reads the parameters of Pub/Sub.
+func (s *settings) readPubSub(u *brokers.URL) {
+	s.pingInterval = u.DurationParam("ping_interval", s.pingInterval)
+	s.buffer.messages = u.IntParam("buffer_messages", s.buffer.messages, 1, 1<<30)
+	s.buffer.bytes = u.IntParam("buffer_bytes", s.buffer.bytes, 1, 1<<40)
+}
+
+// finish checks what the parameters say together and sets opt. It returns how connections are secured; nil for not at
+// all.
+func (s *settings) finish(u *brokers.URL, opt *goredis.Options, auth credentials, files tlsFiles, withTLS bool) (*secure, error) {
+	if s.clientName != "" && !validName(s.clientName) {
+		return nil, errors.New("client_name may have printable ASCII characters without spaces only")
+	}
+	if err := s.stream.check(); err != nil {
+		return nil, err
+	}
+	if err := auth.finish(u, opt); err != nil {
+		return nil, err
+	}
+	var err error
+	if opt.DB, err = database(u.Path); err != nil {
+		return nil, err
+	}
+	if !withTLS {
+		return nil, nil
+	}
+	if _, err := files.config(); err != nil {
+		return nil, err
+	}
+	return &secure{files: files}, nil
 }
 
 // client returns the options of a client that behaves as a driver must: it repeats nothing, since only the bus decides
@@ -160,9 +194,9 @@ func (s settings) client() *goredis.Options {
 }
 
 // address adds the default host and port.
-func address(host string) (string, error) {
+func address(host, port string) (string, error) {
 	if strings.Contains(host, ",") {
-		return "", errors.New("it takes one host, not a list")
+		return "", errors.New("it takes one host; a list is of sentinels, and needs sentinel=, the name of the master")
 	}
 	if name, port, err := net.SplitHostPort(host); err == nil {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
@@ -170,7 +204,7 @@ func address(host string) (string, error) {
 		}
 		return net.JoinHostPort(orLocalhost(name), port), nil
 	}
-	return net.JoinHostPort(orLocalhost(strings.Trim(host, "[]")), "6379"), nil
+	return net.JoinHostPort(orLocalhost(strings.Trim(host, "[]")), port), nil
 }
 
 func orLocalhost(host string) string {
@@ -201,32 +235,4 @@ func validName(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// tlsFiles are the paths that the URL names; each may be empty.
-type tlsFiles struct{ ca, cert, key string }
-
-func (f tlsFiles) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls_ca: the file has no certificate in PEM form")
-		}
-	}
-	if (f.cert == "") != (f.key == "") {
-		return nil, errors.New("tls_cert and tls_key go together: give both or none")
-	}
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

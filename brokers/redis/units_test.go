@@ -278,6 +278,7 @@ func TestAURLSaysEverything(t *testing.T) {
 	want := settings{
 		dialTimeout: time.Millisecond, readTimeout: 2 * time.Millisecond, writeTimeout: 3 * time.Millisecond,
 		pingInterval: 5 * time.Millisecond, poolSize: 4, clientName: "me", maxBytes: 8, buffer: limits{6, 7},
+		stream: streamDefaults(),
 	}
 	if set != want {
 		t.Errorf("%+v, wants %+v", set, want)
@@ -301,7 +302,7 @@ func TestABadURLIsRefusedWithOneClearError(t *testing.T) {
 		"redis://u:secret@h?pool_size=0":                     `"pool_size" is not an integer from 1`,
 		"redis://u:secret@h?tls_ca=/x":                       `parameter "tls_ca" is unknown`,
 		"redis://u:secret@h?client_name=a%20b":               "client_name may have",
-		"redis://u:secret@h1,h2":                             "one host, not a list",
+		"redis://u:secret@h1,h2":                             "it takes one host",
 		"redis://u:secret@h/zero":                            "not the number of a database",
 		"redis://u:secret@h:70000":                           "port is not a number",
 		"rediss://u:secret@h?tls_ca=" + notPEM:               "no certificate in PEM form",
@@ -317,7 +318,7 @@ func TestABadURLIsRefusedWithOneClearError(t *testing.T) {
 	for host, want := range map[string]string{
 		"": "localhost:6379", "h": "h:6379", "h:1": "h:1", ":1": "localhost:1", "[::1]": "[::1]:6379", "[::1]:2": "[::1]:2",
 	} {
-		if got, err := address(host); err != nil || got != want {
+		if got, err := address(host, "6379"); err != nil || got != want {
 			t.Errorf("address(%q) is %q, %v; wants %q", host, got, err, want)
 		}
 	}

@@ -30,7 +30,11 @@ var layers = []layer{
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
-	{folder: "brokers/...", imports: []string{"brokers", "internal/pattern", "internal/lifetime"}, tests: []string{"brokers/brokertest"}},
+	{folder: "internal/handover", imports: []string{"brokers"}},
+	{
+		folder:  "brokers/...",
+		imports: []string{"brokers", "internal/pattern", "internal/lifetime", "internal/handover"}, tests: []string{"brokers/brokertest"},
+	},
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
 	{folder: "router/middleware", imports: []string{"schema", "router"}},
 	{

@@ -1,0 +1,114 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+func init() {
+	for _, scheme := range []string{"redis+stream", "rediss+stream"} {
+		brokers.Register(brokers.Driver{Scheme: scheme, Promises: streamPromises, Open: openStream})
+	}
+}
+
+// streamPromises are those of Streams. Members of a group read from one stream at the same time, and nothing keeps
+// two messages of a key from going to two of them: there is no order to promise.
+var streamPromises = brokers.Capabilities{
+	Durable:  true,
+	Groups:   true,
+	Attempts: true,
+	Delay:    true,
+	Patterns: true,
+	Replay:   true,
+	MaxBytes: defaults().maxBytes,
+}
+
+// A stream is a brokers.Conn over Redis Streams. What publishes and connects is that of Pub/Sub.
+type stream struct {
+	*conn
+	unsettled atomic.Int64
+	warnings  warnings
+	keeper    keeper
+
+	mu        sync.Mutex
+	announced map[string]time.Time // when a channel was last put into the set of channels
+}
+
+var (
+	_ brokers.Conn        = (*stream)(nil)
+	_ brokers.Pinger      = (*stream)(nil)
+	_ brokers.Lagger      = (*stream)(nil)
+	_ brokers.Provisioner = (*stream)(nil)
+	_ brokers.Warner      = (*stream)(nil)
+)
+
+func openStream(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
+	set, opt, err := readURL(u)
+	if err != nil {
+		return nil, err
+	}
+	c := &stream{conn: newConn(set, u.Scheme), announced: make(map[string]time.Time)}
+	c.command = c.newAdd
+	c.before = c.announce
+	c.connect(opt, c.greet)
+	c.keeper.start(context.WithoutCancel(ctx), c)
+	return c, nil
+}
+
+// Capabilities returns the promises of Streams, with the MaxBytes of this connection.
+func (c *stream) Capabilities() brokers.Capabilities {
+	p := streamPromises
+	p.MaxBytes = c.set.maxBytes
+	return p
+}
+
+// Publish sends msgs as pipelines of XADD, each of them after the replies to the one before. Where one fails, the
+// rest of msgs is NotSent.
+func (c *stream) Publish(ctx context.Context, msgs []brokers.Message) error {
+	if c.set.stream.format != nil {
+		var refused error
+		if msgs, refused = c.refuse(msgs); refused != nil {
+			return refused
+		}
+	}
+	return c.conn.Publish(ctx, msgs)
+}
+
+// Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects. What is not settled then
+// is given back to the group, if the server can be reached within a moment.
+func (c *stream) Close(ctx context.Context) error {
+	var err error
+	c.once.Do(func() { err = c.close(ctx) })
+	return err
+}
+
+func (c *stream) close(ctx context.Context) error {
+	c.keeper.stop()
+	calls := c.calls.Close()
+	c.subs.End()
+	late := await(ctx, calls)
+	left := c.unsettled.Load()
+	if late != nil {
+		close(c.late)
+		t := time.NewTimer(grace)
+		select {
+		case <-calls:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	execs := c.disconnect()
+	switch {
+	case late == nil:
+		return await(ctx, execs)
+	case left > 0:
+		return fmt.Errorf("%d deliveries are not settled: %w", left, late)
+	default:
+		return await(ctx, calls)
+	}
+}

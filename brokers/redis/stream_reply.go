@@ -1,0 +1,162 @@
+package redis
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+)
+
+// The replies that have entries come as the bytes of the protocol and are read here: go-redis would make a map and a
+// dozen small objects for each entry (https://redis.io/docs/latest/develop/reference/protocol-spec, RESP2).
+
+// A replyError is an error that the server replied. It satisfies goredis.Error.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// RedisError marks it as a reply.
+func (e replyError) RedisError() {}
+
+// errReply says that a reply is not what the command has.
+var errReply = errors.New("the server's reply cannot be read")
+
+// A replyReader reads a reply from its beginning to its end.
+type replyReader struct {
+	b []byte
+}
+
+// array reads the head of an array and returns how many elements follow; -1 where there is none.
+func (r *replyReader) array() (int, error) {
+	kind, n, err := r.head()
+	if err == nil && kind != '*' {
+		err = errReply
+	}
+	return n, err
+}
+
+// bulk reads a string; nil where there is none.
+func (r *replyReader) bulk() ([]byte, error) {
+	kind, n, err := r.head()
+	switch {
+	case err != nil:
+		return nil, err
+	case kind == '$' && n < 0:
+		return nil, nil
+	case kind != '$' || n+2 > len(r.b):
+		return nil, errReply
+	}
+	text := r.b[:n:n]
+	r.b = r.b[n+2:]
+	return text, nil
+}
+
+// head reads a line with a length; -1 stands for none.
+func (r *replyReader) head() (kind byte, n int, err error) {
+	end := bytes.IndexByte(r.b, '\n')
+	if end < 2 {
+		return 0, 0, errReply
+	}
+	line := r.b[:end-1]
+	r.b = r.b[end+1:]
+	if line[0] == '-' {
+		return 0, 0, replyError(line[1:])
+	}
+	if n, ok := smallNumber(line[1:]); ok {
+		return line[0], n, nil
+	}
+	n, err = strconv.Atoi(string(line[1:]))
+	if err != nil || n < -1 {
+		return 0, 0, errReply
+	}
+	return line[0], n, nil
+}
+
+// smallNumber reads what most lengths are.
+func smallNumber(b []byte) (int, bool) {
+	if len(b) == 0 || len(b) > 9 {
+		return 0, false
+	}
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
+}
+
+// A rawEntry is an entry as it came. Its bytes are those of the reply.
+type rawEntry struct {
+	id     []byte
+	fields [][]byte // name and value in turn; nil where the entry was deleted
+}
+
+// entries reads an array of entries and calls f for each. The entry is f's until it returns.
+func (r *replyReader) entries(f func(*rawEntry)) error {
+	n, err := r.array()
+	if err != nil {
+		return err
+	}
+	var e rawEntry
+	for range n {
+		parts, err := r.array()
+		if err != nil {
+			return err
+		}
+		if parts < 0 {
+			continue // XCLAIM of an entry that was deleted, before Redis 7
+		}
+		if parts != 2 {
+			return errReply
+		}
+		if err := r.entry(&e); err != nil {
+			return err
+		}
+		f(&e)
+	}
+	return nil
+}
+
+func (r *replyReader) entry(e *rawEntry) (err error) {
+	if e.id, err = r.bulk(); err != nil {
+		return err
+	}
+	n, err := r.array()
+	if err != nil {
+		return err
+	}
+	e.fields = e.fields[:0]
+	for range n {
+		text, err := r.bulk()
+		if err != nil {
+			return err
+		}
+		e.fields = append(e.fields, text)
+	}
+	if len(e.fields)%2 != 0 {
+		return errReply
+	}
+	return nil
+}
+
+// streams reads what XREAD and XREADGROUP reply: for each stream its name and its entries.
+func (r *replyReader) streams(f func(key []byte, e *rawEntry)) error {
+	n, err := r.array()
+	if err != nil {
+		return err
+	}
+	for range n {
+		if parts, err := r.array(); err != nil || parts != 2 {
+			return errors.Join(err, errReply)
+		}
+		key, err := r.bulk()
+		if err != nil {
+			return err
+		}
+		if err := r.entries(func(e *rawEntry) { f(key, e) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

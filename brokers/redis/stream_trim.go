@@ -1,0 +1,152 @@
+package redis
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// trimEvery is how often the streams that a connection has to do with are trimmed.
+	trimEvery = 10 * time.Second
+	// trimAtOnce is how many times in a row a stream is trimmed: by 10,000 entries each, which is what Redis does in
+	// one go.
+	trimAtOnce = 200
+)
+
+// A keeper trims streams. Whoever publishes to a channel, or reads it, looks after it, so that one that nobody reads
+// is trimmed, too; several who do it at once do no harm.
+type keeper struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu       sync.Mutex
+	channels map[string]time.Time // when we last had to do with it
+}
+
+func (k *keeper) start(ctx context.Context, c *stream) {
+	ctx, k.cancel = context.WithCancel(ctx)
+	k.channels = make(map[string]time.Time)
+	k.done.Go(func() { k.run(ctx, c) })
+}
+
+func (k *keeper) stop() {
+	k.cancel()
+	k.done.Wait()
+}
+
+// note notes that we have to do with channels.
+func (k *keeper) note(now time.Time, channels ...string) {
+	if len(channels) == 0 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, channel := range channels {
+		k.channels[channel] = now
+	}
+}
+
+// due returns the channels that we had to do with lately.
+func (k *keeper) due(now time.Time) (out []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for channel, at := range k.channels {
+		if now.Sub(at) > 6*trimEvery {
+			delete(k.channels, channel)
+			continue
+		}
+		out = append(out, channel)
+	}
+	return out
+}
+
+func (k *keeper) run(ctx context.Context, c *stream) {
+	// Not all processes at once.
+	t := time.NewTimer(time.Duration(rand.Int64N(int64(trimEvery))))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for _, channel := range k.due(time.Now()) {
+			if err := c.trim(ctx, channel); err != nil {
+				if isReply(err) && !isNoGroup(err) && c.set.stream.create {
+					c.warnings.set("trim", "streams are not trimmed by this account: "+err.Error())
+				}
+				break
+			}
+		}
+		t.Reset(trimEvery)
+	}
+}
+
+// trim removes what nobody needs any more of a channel's stream.
+func (c *stream) trim(ctx context.Context, channel string) error {
+	ctx, cancel := context.WithTimeout(ctx, trimEvery)
+	defer cancel()
+	key := c.set.stream.streamKey(channel)
+	state, err := c.groupsOf(ctx, key)
+	if err != nil {
+		if isNoGroup(err) {
+			return nil
+		}
+		return err
+	}
+	now, err := c.pub.Time(ctx).Result()
+	if err != nil {
+		return err
+	}
+	set := &c.set.stream
+	cut := cutoff(state, now, set.retention, set.retentionEntries)
+	if set.maxAge > 0 {
+		cut = later(cut, idAt(now.Add(-set.maxAge)))
+	}
+	for range trimAtOnce {
+		n, err := c.pub.XTrimMinIDApprox(ctx, key, cut.String(), 0).Result()
+		if err != nil || n == 0 {
+			break
+		}
+	}
+	for range trimAtOnce {
+		if set.maxEntries == 0 {
+			break
+		}
+		n, err := c.pub.XTrimMaxLenApprox(ctx, key, int64(set.maxEntries), 0).Result()
+		if err != nil || n == 0 {
+			break
+		}
+	}
+	return err
+}
+
+// cutoff returns the id before which entries are removed: those that are older than retention, and more than so many
+// (0 for no bound), but none that a group has not settled. How many there are before an id nobody knows, so it is
+// taken that they came evenly; the next time it is known better.
+func cutoff(s groupState, now time.Time, retention time.Duration, entries int) entryID {
+	cut := idAt(now.Add(-retention))
+	if n := int64(entries); n > 0 && s.length > n && s.first.less(s.last) {
+		share := float64(s.length-n) / float64(s.length)
+		span := float64(s.last.ms - s.first.ms)
+		cut = later(cut, entryID{ms: s.first.ms + uint64(span*share)})
+	}
+	for _, floor := range s.floors {
+		if next := floor.after(); next.less(cut) {
+			cut = next
+		}
+	}
+	return cut
+}
+
+// idAt is the first id of a time.
+func idAt(t time.Time) entryID { return entryID{ms: uint64(max(0, t.UnixMilli()))} }
+
+func later(a, b entryID) entryID {
+	if a.less(b) {
+		return b
+	}
+	return a
+}
