@@ -27,6 +27,9 @@ type Bus struct {
 	mw        []router.Middleware // of every subscription
 	log       *slog.Logger
 
+	configured map[string]SubscriptionConfig
+	errors     []namedError // which a configuration can name
+
 	out      *outlet
 	packers  packerPool
 	reporter *reporter
@@ -82,6 +85,7 @@ func newBus(ctx context.Context, conn brokers.Conn, scheme string, cfg Config, o
 		source: cfg.Source, scheme: scheme, forbidden: cfg.forbidden(), router: r,
 		limits:   limits{MaxEventBytes: int(cfg.MaxEventBytes), PublishTimeout: cfg.Publish.Timeout, Shutdown: cfg.Shutdown},
 		enricher: o.enrich, hooks: o.hooks, mw: o.mw, log: o.logger(),
+		configured: cfg.Subscriptions, errors: o.errors,
 		subs: make(map[string]*consumer), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)

@@ -29,6 +29,13 @@ import (
 //	max_event_bytes: 1048576
 //	forbidden: [password, token]      # in metadata keys; replaces the default list
 //	shutdown: 30s
+//	subscriptions:                    # by their names; what is here replaces what the code says
+//	  billing:
+//	    retry: 5 times, 200ms to 10m, jitter     # see middleware.ParsePolicy
+//	    errors: { timeout: "3 times, 1s", declined: never }    # by the names of WithError
+//	    concurrency: 8
+//	    prefetch: 1024
+//	    timeout: 30s                  # of an attempt
 type Config struct {
 	// URL chooses the broker. Default [DefaultURL].
 	URL string
@@ -45,6 +52,8 @@ type Config struct {
 	Forbidden []string
 	// Shutdown is how long handlers may take to finish after the end of Run's context. Default 30 s.
 	Shutdown time.Duration
+	// Subscriptions has settings by the names of subscriptions. A name that the program does not have is refused by Run.
+	Subscriptions map[string]SubscriptionConfig
 }
 
 // PublishConfig bounds the publishing side.
@@ -143,6 +152,7 @@ func (c *Config) check() error {
 		inRange("publish.block_for", l.BlockFor, time.Microsecond, time.Hour),
 		inRange("publish.send_timeout", l.SendTimeout, time.Millisecond, time.Hour),
 		inRange("shutdown", c.Shutdown, time.Millisecond, 24*time.Hour),
+		c.checkSubscriptions(),
 	)
 }
 

@@ -94,16 +94,17 @@ type configFile struct {
 		SendTimeout duration   `yaml:"send_timeout"`
 		Timeout     duration   `yaml:"timeout"`
 	} `yaml:"publish"`
-	MaxEventBytes int      `yaml:"max_event_bytes"`
-	Forbidden     []string `yaml:"forbidden"`
-	Shutdown      duration `yaml:"shutdown"`
+	MaxEventBytes int                         `yaml:"max_event_bytes"`
+	Forbidden     []string                    `yaml:"forbidden"`
+	Shutdown      duration                    `yaml:"shutdown"`
+	Subscriptions map[string]subscriptionFile `yaml:"subscriptions"`
 }
 
 func (f *configFile) config() Config {
 	p := &f.Publish
 	return Config{
 		URL: f.URL, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes, Forbidden: f.Forbidden,
-		Shutdown: time.Duration(f.Shutdown),
+		Shutdown: time.Duration(f.Shutdown), Subscriptions: subscriptionConfigs(f.Subscriptions),
 		Publish: PublishConfig{
 			Timeout: time.Duration(p.Timeout),
 			LaneConfig: LaneConfig{

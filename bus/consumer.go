@@ -33,6 +33,7 @@ type consumer struct {
 	handler  router.Handler
 	sched    *scheduler
 	window   *window // nil where only one channel is read
+	past     past    // guarded by sched.mu
 
 	settling *settleQueue
 	ctx      context.Context // of handlers: ends when Close's deadline has passed
@@ -63,7 +64,8 @@ func (c *consumer) chain() router.Handler {
 		h = dispatch(c.sub.Handlers)
 	}
 	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
-	mw := []router.Middleware{middleware.Retry(c.sub.Retry, middleware.OnRetry(c.retried))}
+	policy := retryPolicy(c.sub.Retry, c.bus.out.conn.Capabilities())
+	mw := []router.Middleware{middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later())}
 	if c.sub.Timeout > 0 {
 		mw = append(mw, middleware.Timeout(c.sub.Timeout))
 	}
@@ -152,7 +154,8 @@ func (c *consumer) take(d *brokers.Delivery, p *peeked) {
 	it.event, it.bad, it.badErr = p.event, p.bad, p.err
 	it.channel, it.position, it.settler, it.token, it.size = d.Channel, d.Position, d.Settler, d.Token, size
 	if p.bad == "" {
-		it.key = keyOf(d, &p.event)
+		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
+		c.past.recall(it)
 	} else {
 		it.body = d.Body
 		it.full = max(d.Size, size)
@@ -178,6 +181,7 @@ func (c *consumer) stats() SubscriptionStats {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
+	st.Waiting = int64(len(c.sched.parked))
 	select {
 	case <-c.ready:
 		st.Ready = true

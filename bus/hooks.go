@@ -51,7 +51,7 @@ type Failed struct {
 	Subscription string
 	Channel      string
 	Event        schema.Event
-	// Attempts is how many were made in this process.
+	// Attempts is the number of the last one, those before a redelivery included as far as they are known.
 	Attempts int
 	// Err is the last attempt's error.
 	Err error

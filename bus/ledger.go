@@ -96,6 +96,8 @@ type SubscriptionStats struct {
 	Dropped map[DropReason]int64
 	// InFlight wait for a worker or are being handled.
 	InFlight int64
+	// Waiting are those of InFlight that failed and wait here for their next attempt, without a worker.
+	Waiting int64
 	// Retries counts attempts after the first one.
 	Retries int64
 	// Panics counts those of handlers, contained.

@@ -18,6 +18,7 @@ type options struct {
 	mw     []router.Middleware
 	enrich func(context.Context, *schema.Event)
 	log    *slog.Logger
+	errors []namedError
 }
 
 func (o *options) logger() *slog.Logger {
@@ -39,6 +40,13 @@ func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
 // WithLogger sets where the bus logs what goes wrong, at a limited rate. The default is slog.Default(). A handler of it
 // that blocks never blocks a publisher.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
+
+// WithError gives a kind of error a name, by which a configuration's subscriptions may have a retry policy for it. match is
+// called concurrently, where an attempt has failed. Of several that match, the one named first counts; "timeout" and "panic"
+// are known, and come last.
+func WithError(name string, match func(err error) bool) Option {
+	return func(o *options) { o.errors = append(o.errors, namedError{name, match}) }
+}
 
 // WithEnrich sets a function that adds to each event what the context of Emit or Publish holds, such as a correlation id
 // or a tenant in the metadata. It runs on the caller's goroutine, on a copy of the event. Where it panics, the event is

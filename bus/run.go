@@ -76,6 +76,9 @@ func (b *Bus) start(ctx context.Context) (*running, error) {
 	if b.run != nil {
 		return nil, ErrRunning
 	}
+	if err := b.checkConfigured(); err != nil {
+		return nil, err
+	}
 	r := &running{
 		bus: b, draining: make(chan struct{}), stopped: make(chan struct{}), closing: make(chan struct{}),
 	}
@@ -147,6 +150,9 @@ const obeyGrace = 100 * time.Millisecond
 // left then is given back to its broker or dropped, and counted.
 func (r *running) drain(limit time.Duration) {
 	close(r.draining)
+	for _, c := range r.subs {
+		c.sched.drain()
+	}
 	finished := make(chan struct{})
 	go r.finish(finished)
 	timeout := time.NewTimer(limit)

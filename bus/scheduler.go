@@ -2,8 +2,10 @@ package bus
 
 import (
 	"sync"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/schema"
 )
 
@@ -18,6 +20,10 @@ type item struct {
 	size    int    // of the body held
 
 	full     int // the full size of such a body
+	attempt  int // the number of the next attempt
+	parked   bool
+	later    *middleware.LaterError // what the chain asked for
+	history  []middleware.Attempted // the attempts before the next one, that failed
 	position string
 	settler  brokers.Settler
 	token    brokers.Token
@@ -48,8 +54,12 @@ type scheduler struct {
 	workers int   // started and not ended
 	idle    int   // of those, how many wait and were not woken
 	waking  bool  // one was woken or started, and has not taken an item yet
-	room    sync.Cond
-	work    sync.Cond
+
+	parked   map[*item]*time.Timer // held, and waiting for their next attempt
+	draining bool                  // nothing is parked any more
+
+	room sync.Cond
+	work sync.Cond
 }
 
 // An itemQueue is first in, first out.

@@ -53,8 +53,9 @@ type Subscription struct {
 	// Timeout is how long one attempt may take before its context ends. Default DefaultHandlerTimeout; NoTimeout turns
 	// it off.
 	Timeout time.Duration
-	// Retry is the policy for attempts in place. Its zero value makes the default number of attempts; a single attempt
-	// is Attempts: 1.
+	// Retry is how often an event is tried, and when. Its zero value makes the default number of attempts; a single attempt
+	// is Attempts: 1. A wait of more than Retry.InPlace keeps no worker: the broker delivers the event again where it can
+	// delay and promises no order; elsewhere the event waits here, and with it the later ones of its key.
 	Retry RetryPolicy
 	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
 	Middleware []Middleware
@@ -114,6 +115,9 @@ func (b *Bus) Subscribe(s Subscription) (*Sub, error) {
 
 // prepare checks s and compiles it.
 func (b *Bus) prepare(s Subscription) (*consumer, error) {
+	if err := b.configured[s.Name].apply(&s, b.errors); err != nil {
+		return nil, err
+	}
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -157,6 +161,7 @@ func (s *Subscription) check() error {
 	if s.Concurrency < 0 || s.Prefetch < 0 {
 		errs = append(errs, errors.New("a negative Concurrency or Prefetch cannot be meant"))
 	}
+	errs = append(errs, s.Retry.Validate())
 	seen := make(map[string]bool)
 	for _, h := range s.Handlers {
 		if h.handle == nil {

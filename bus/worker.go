@@ -60,12 +60,16 @@ func (c *consumer) work() {
 // resolve settles an item that needs no handler: one that comes too late, or a copy of one that was handled or is being
 // handled. It is called with the lock held.
 func (c *consumer) resolve(it *item) (resolved bool) {
-	if c.ctx.Err() != nil {
+	if c.ctx.Err() != nil || it.parked && c.sched.draining {
 		c.giveBack(it)
-		c.sched.done(it)
+		if it.parked {
+			c.letGo(it)
+		} else {
+			c.sched.done(it)
+		}
 		return true
 	}
-	if c.window == nil || it.bad != "" {
+	if c.window == nil || it.bad != "" || it.parked {
 		return false
 	}
 	duplicate, running := c.window.reserve(it)
@@ -87,7 +91,11 @@ func (c *consumer) handle(it *item) outcome {
 		c.malformed(it)
 		return outcomeHandled
 	}
-	err := c.handler(c.ctx, it.event)
+	ctx := c.ctx
+	if it.attempt > 1 {
+		ctx = router.WithAttempt(ctx, it.attempt)
+	}
+	err := c.handler(ctx, it.event)
 	if err == nil {
 		return outcomeHandled
 	}
@@ -103,6 +111,8 @@ func (c *consumer) unhandled(it *item, err error) outcome {
 			c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
 		}
 		c.failed(it, err)
+	case outcomeLater:
+		errors.As(err, &it.later)
 	case outcomeDropped:
 		c.note("dropped", slog.LevelInfo, "event dropped by its handler",
 			"event_id", it.event.ID, "event_type", it.event.Type, "channel", it.channel, "err", err)
@@ -117,12 +127,16 @@ const (
 	outcomeDropped
 	outcomeInterrupted
 	outcomeFailed
+	outcomeLater // the next attempt is far away
 )
 
 // outcome decides what an error of the chain means.
 func (c *consumer) outcome(err error) outcome {
 	var drop *router.DropError
+	var later *middleware.LaterError
 	switch {
+	case errors.As(err, &later):
+		return outcomeLater
 	case errors.As(err, &drop):
 		return outcomeDropped
 	case errors.Is(err, middleware.ErrInterrupted), c.ctx.Err() != nil:
@@ -134,6 +148,10 @@ func (c *consumer) outcome(err error) outcome {
 
 // finish counts and settles an item by its outcome. It is called with the lock held.
 func (c *consumer) finish(it *item, o outcome) {
+	if o == outcomeLater {
+		c.putOff(it)
+		return
+	}
 	if it.bad != "" {
 		c.countMalformed(it)
 	} else {

@@ -24,6 +24,8 @@ type Backoff struct {
 	Max time.Duration
 	// Factor is what the ceiling is multiplied by after each attempt; less than 1 means 2, and 1 keeps it as it is.
 	Factor float64
+	// NoJitter makes every delay the ceiling itself: for schedules that somebody has to foresee.
+	NoJitter bool
 }
 
 // Ceiling returns the longest delay there can be after the given attempt, the first being 1; a lower one counts as 1.
@@ -41,6 +43,8 @@ func (b Backoff) Ceiling(attempt int) time.Duration {
 func (b Backoff) Delay(attempt int, random float64) time.Duration {
 	c := b.Ceiling(attempt)
 	switch {
+	case b.NoJitter:
+		return c
 	case random <= 0:
 		return 0
 	case random < 1:

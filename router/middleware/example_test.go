@@ -78,3 +78,15 @@ func ExampleBackoff_Delay() {
 	// after attempt 4 between 0s and 800ms
 	// after attempt 5 between 0s and 1s
 }
+
+func ExampleParsePolicy() {
+	p, err := middleware.ParsePolicy("5 times, 200ms to 10m, jitter")
+	fmt.Println(p.Attempts, p.Backoff.Min, p.Backoff.Max, err)
+	fmt.Println(middleware.Policy{}.Text())
+	_, err = middleware.ParsePolicy("5 times, 10m to 200ms")
+	fmt.Println(err)
+	// Output:
+	// 5 200ms 10m0s <nil>
+	// 3 times, 100ms to 10s, jitter
+	// retry policy: "10m to 200ms" goes down: the shorter wait comes first
+}

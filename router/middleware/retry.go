@@ -11,49 +11,6 @@ import (
 	"github.com/eventbus-go/eventbus/schema"
 )
 
-// The defaults of a Policy's fields.
-const (
-	DefaultAttempts = 3
-	DefaultMaxWait  = 5 * time.Minute
-)
-
-// A Policy says how often a handler is tried and how long to wait in between. The zero value is ready for use.
-type Policy struct {
-	// Attempts is how often the handler is called at most, the first call included; 0 means 3, and 1 means no retry. A
-	// negative number is refused by Validate, and counts as 1.
-	Attempts int
-	// Backoff is the wait between attempts. See there for its defaults.
-	Backoff Backoff
-	// MaxWait is the longest wait in place that a handler may ask for with router.RetryAfter; 0 or less means 5 minutes.
-	// A wait keeps a worker, and the events of the same key, from going on: who asks for more gets no further attempt
-	// here, and the error is returned as it is, for a broker that can redeliver later.
-	MaxWait time.Duration
-}
-
-// Validate reports what in p cannot be meant. Its error names the field and the remedy.
-func (p Policy) Validate() error {
-	switch f := p.Backoff.Factor; {
-	case p.Attempts < 0:
-		return fmt.Errorf("retry: Attempts is %d, it has to be 1 or more (0 means %d)", p.Attempts, DefaultAttempts)
-	case f != 0 && !(f >= 1):
-		return fmt.Errorf("retry: Backoff.Factor is %v, it has to be 1 or more (0 means %d)", f, DefaultFactor)
-	case p.Backoff.Min < 0, p.Backoff.Max < 0, p.MaxWait < 0:
-		return errors.New("retry: Backoff.Min, Backoff.Max and MaxWait cannot be negative (0 means the default)")
-	}
-	return nil
-}
-
-func (p Policy) orDefaults() Policy {
-	if p.Attempts == 0 {
-		p.Attempts = DefaultAttempts
-	}
-	if p.MaxWait <= 0 {
-		p.MaxWait = DefaultMaxWait
-	}
-	p.Attempts = max(p.Attempts, 1)
-	return p
-}
-
 // ErrInterrupted is found by errors.Is in what Retry returns where it gave up before its attempts were used up because
 // the context ended or the subscription drains. The event is not known to be bad: another consumer, or the next start,
 // may well handle it. The error wraps the one of the last attempt too.
@@ -82,6 +39,13 @@ func WithRandom(fn func() float64) RetryOption {
 	return func(r *retrier) { r.random = fn }
 }
 
+// Later makes Retry return a [*LaterError] instead of waiting longer than the policy's InPlace: for a caller that can hand the
+// event over again when its time has come, and go on with others until then. Such a caller gives the number of the next
+// attempt by router.WithAttempt.
+func Later() RetryOption {
+	return func(r *retrier) { r.later = true }
+}
+
 // Retry calls the handler again in place, while the worker waits, until it succeeds or p's attempts are used up, and then
 // returns its last error, in an [*AttemptsError] where there was more than one attempt. What the handler returns decides:
 //
@@ -93,7 +57,8 @@ func WithRandom(fn func() float64) RetryOption {
 //
 // Where ctx has ended when an attempt fails, or ends during a wait, or the subscription drains ([router.Draining]) while
 // another attempt would be due, the error is ErrInterrupted and wraps the last attempt's. An attempt that runs is never
-// interrupted. From the second attempt on, the context tells the number: [router.Attempt].
+// interrupted. The first attempt is the one that ctx tells ([router.Attempt]); from the second on, the handler's context
+// tells the number.
 func Retry(p Policy, opts ...RetryOption) router.Middleware {
 	r := &retrier{policy: p.orDefaults(), random: rand.Float64}
 	for _, o := range opts {
@@ -114,26 +79,32 @@ type retrier struct {
 	policy    Policy
 	random    func() float64
 	observers []func(Retrying)
+	later     bool
 }
 
 // again is everything after a first attempt that failed with err, out of the way of those that succeed.
 func (r *retrier) again(ctx context.Context, e schema.Event, next router.Handler, err error) error {
-	base := router.Attempt(ctx)
-	for n := 1; ; n++ {
+	var past history
+	for n := router.Attempt(ctx); ; n++ {
+		past = past.add(n, err)
 		if final(err) {
-			return counted(n, err)
+			return past.end(err)
 		}
 		if ctx.Err() != nil {
-			return interrupted(err)
+			return interrupted(past.end(err))
 		}
-		delay, more := r.policy.next(n, err, r.random())
+		p := r.policy.of(err)
+		delay, more := p.next(n, err, r.random())
 		if !more {
-			return counted(n, err)
+			return past.end(err)
 		}
-		if !r.wait(ctx, Retrying{e, base + n - 1, err, delay}) {
-			return interrupted(err)
+		if r.later && delay > p.InPlace {
+			return past.later(delay, p.AnyOrder, err)
 		}
-		if err = next(router.WithAttempt(ctx, base+n), e); err == nil {
+		if !r.wait(ctx, Retrying{e, n, err, delay}) {
+			return interrupted(past.end(err))
+		}
+		if err = next(router.WithAttempt(ctx, n+1), e); err == nil {
 			return nil
 		}
 	}
@@ -192,32 +163,3 @@ func observe(fn func(Retrying), what Retrying) {
 }
 
 func interrupted(err error) error { return fmt.Errorf("%w: %w", ErrInterrupted, err) }
-
-// An AttemptsError is the last error of a handler that was tried more than once.
-type AttemptsError struct {
-	Attempts int // in this process
-	Err      error
-}
-
-// Error says how often the handler was tried, and the last error.
-func (e *AttemptsError) Error() string {
-	return fmt.Sprintf("after %d attempts: %v", e.Attempts, e.Err)
-}
-
-// Unwrap returns the last error.
-func (e *AttemptsError) Unwrap() error { return e.Err }
-
-// Attempts returns how many attempts of Retry led to err: 1 where it does not say.
-func Attempts(err error) int {
-	if counted := new(AttemptsError); errors.As(err, &counted) {
-		return counted.Attempts
-	}
-	return 1
-}
-
-func counted(attempts int, err error) error {
-	if attempts == 1 {
-		return err
-	}
-	return &AttemptsError{Attempts: attempts, Err: err}
-}
