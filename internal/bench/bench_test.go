@@ -258,11 +258,12 @@ func TestTheTableSaysWhetherATargetIsMet(t *testing.T) {
 func TestTheCommandLineIsChecked(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"-json -markdown", "exclude"},
+		{"-json -brokers", "leave one of them out"},
 		{"short", "no flag"},
 		{"-row (", "error parsing regexp"},
 		{"-fast", "not defined"},
 	} {
-		err := command(context.Background(), strings.Fields(c.args), io.Discard, io.Discard)
+		err := program(context.Background(), strings.Fields(c.args), io.Discard, io.Discard)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want one with %q", c.args, err, c.want)
 		}

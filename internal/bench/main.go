@@ -17,8 +17,9 @@ import (
 
 // The longest that a run may take. They are there for a machine in trouble; the plans take half as long.
 const (
-	longestRun   = 5 * time.Minute
-	longestShort = 45 * time.Second
+	longestRun     = 5 * time.Minute
+	longestShort   = 45 * time.Second
+	longestBrokers = 10 * time.Minute
 )
 
 // An experiment makes the rows of one comparison.
@@ -41,13 +42,14 @@ var experiments = []experiment{
 // options are the command line.
 type options struct {
 	short, json, markdown bool
+	brokers               bool
 	row                   *regexp.Regexp
 	cpuProfile            string
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := program(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -58,8 +60,8 @@ func main() {
 	}
 }
 
-// command parses the command line, measures, and writes the result to out and what it is doing to progress.
-func command(ctx context.Context, args []string, out, progress io.Writer) error {
+// program parses the command line, measures, and writes the result to out and what it is doing to progress.
+func program(ctx context.Context, args []string, out, progress io.Writer) error {
 	o, err := parse(args, progress)
 	if err != nil {
 		return err
@@ -67,6 +69,9 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	p, limit := fullPlan, longestRun
 	if o.short {
 		p, limit = shortPlan, longestShort
+	}
+	if o.brokers {
+		limit = longestBrokers
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %v", limit))
 	defer cancel()
@@ -95,9 +100,10 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.BoolVar(&o.short, "short", false, "measure less, in under 45 s")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object instead of the table")
 	fs.BoolVar(&o.markdown, "markdown", false, "print the table as Markdown")
+	fs.BoolVar(&o.brokers, "brokers", false, "measure Redis Streams, NATS, JetStream and Kafka, in under 10 minutes")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`")
 	fs.Func("row", "measure only what this `regexp` matches: emit, publish, subscribe, memory, latency, waiting, codec, "+
-		"frozen",
+		"frozen; with -brokers streams, nats, jetstream, kafka",
 		func(s string) (err error) {
 			o.row, err = regexp.Compile(s)
 			return err
@@ -107,6 +113,9 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("%q is no flag: see -help", fs.Arg(0))
+	}
+	if o.json && o.brokers {
+		return o, errors.New("-json has no figures of -brokers: leave one of them out")
 	}
 	if o.json && o.markdown {
 		return o, errors.New("-json and -markdown exclude each other")
@@ -123,7 +132,11 @@ func measure(ctx context.Context, o options, p plan, redis *testbroker.Redis, ou
 		l.say("%s", text)
 	}
 	var rows []row
-	for _, e := range experiments {
+	list := experiments
+	if o.brokers {
+		list = brokerExperiments
+	}
+	for _, e := range list {
 		if o.row != nil && !o.row.MatchString(e.name) {
 			continue
 		}

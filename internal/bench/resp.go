@@ -59,15 +59,36 @@ func frames(bodies [][]byte, channels ...string) [][]byte {
 	return all
 }
 
-// read counts replies, which are ":0\r\n" and the like, until the server disconnects, as finish asks it to.
+// command is one command as bytes.
+func command(args ...string) []byte {
+	b := fmt.Appendf(nil, "*%d\r\n", len(args))
+	for _, a := range args {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(a), a)
+	}
+	return b
+}
+
+// errorIn returns where an error reply begins, a "-" at the start of a line, or -1.
+func errorIn(b []byte, lineStart bool) int {
+	if lineStart && len(b) > 0 && b[0] == '-' {
+		return 0
+	}
+	if i := bytes.Index(b, []byte("\n-")); i >= 0 {
+		return i + 1
+	}
+	return -1
+}
+
+// read counts the lines of replies, of which ":0\r\n" has one and "$3\r\n1-0\r\n" has two, until the server disconnects, as finish asks it to.
 func (c *rawConn) read() {
 	buf := make([]byte, rawBuffer)
-	n := 0
+	n, lineStart := 0, true
 	for {
 		got, err := c.conn.Read(buf)
-		if i := bytes.IndexByte(buf[:got], '-'); i >= 0 {
+		if i := errorIn(buf[:got], lineStart); i >= 0 {
 			err = fmt.Errorf("redis answers %q", buf[i:min(got, i+100)])
 		}
+		lineStart = got > 0 && buf[got-1] == '\n'
 		n += bytes.Count(buf[:got], []byte{'\n'})
 		if err != nil {
 			c.replies <- replies{n, err}
