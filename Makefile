@@ -26,8 +26,9 @@ arch: ## check the repository's own rules: import direction, documentation, what
 fuzz: ## run each fuzz target for 60 s (FUZZTIME=10s, PKG=./schema)
 	@scripts/fuzz.sh
 
-bench: ## measure against the raw client library and print a table
+bench: ## measure against the raw client libraries and print two tables
 	go run ./internal/bench
+	go run ./internal/bench -brokers
 
 quickstart: ## run the first example, which needs nothing installed
 	go run ./examples/quickstart
