@@ -54,6 +54,7 @@ func (o Order) String() string {
 type CapabilityError struct {
 	Subscription string   // its name
 	Needs        string   // the promise, such as "consumer groups"
+	Name         string   // of the broker, where the bus has several
 	Broker       string   // the scheme that does not make it, such as "redis"
 	Could        []string // the schemes that do
 }
@@ -64,5 +65,9 @@ func (e *CapabilityError) Error() string {
 	if len(e.Could) > 0 {
 		could = strings.Join(e.Could, "://, ") + ":// could"
 	}
-	return fmt.Sprintf("subscription %q needs %s; %s:// promises none (%s)", e.Subscription, e.Needs, e.Broker, could)
+	broker := e.Broker + "://"
+	if e.Name != "" {
+		broker = fmt.Sprintf("its broker %s (%s)", e.Name, broker)
+	}
+	return fmt.Sprintf("subscription %q needs %s; %s promises none (%s)", e.Subscription, e.Needs, broker, could)
 }

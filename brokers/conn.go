@@ -159,6 +159,9 @@ const (
 
 // A Message is an event on the wire: an event bound for several channels is several messages.
 type Message struct {
+	// Broker is the name of the broker that it is bound for, where a bus has several; see bus.Config. Drivers neither read
+	// nor set it.
+	Broker string
 	// ID is the event's id, the same on every channel and every resend. It may be empty on delivery, where it is only in
 	// the body.
 	ID string

@@ -9,6 +9,9 @@ type Config struct {
 	Prefix string `yaml:"prefix"`
 	// Rules are looked at in this order. All that match contribute their channels, up to one that says Stop.
 	Rules []Rule `yaml:"rules"`
+	// Brokers are the names that rules may use, the default one first. Package bus fills it in from its configuration. Where
+	// it is empty, rules may use any name, and the default broker has none.
+	Brokers []string `yaml:"-"`
 }
 
 // A Rule sends the events that it matches to channels.
@@ -22,6 +25,11 @@ type Rule struct {
 	When Condition `yaml:"when"`
 	// Channels are names below the Config's Prefix, at least one. In YAML, a single one may be written without the list.
 	Channels []string `yaml:"channels"`
+	// Broker is the name of the broker that the channels are on; empty means the default one.
+	Broker string `yaml:"broker"`
+	// Fallback is the name of the broker that takes the messages of this rule while Broker is unavailable, on the same
+	// channels; empty means that they wait. All rules that send to one channel of a broker name the same fallback.
+	Fallback string `yaml:"fallback"`
 	// Stop ends the evaluation after this rule where it matches: the rules below it are not looked at.
 	Stop bool `yaml:"stop"`
 }

@@ -67,7 +67,7 @@ rules:
 `))
 	fmt.Println(err)
 	// Output:
-	// line 5, column 5: the key "channel" is unknown; did you mean channels? known here: channels, match, name, stop, when
+	// line 5, column 5: the key "channel" is unknown; did you mean channels? known here: broker, channels, fallback, match, name, stop, when
 	//     5 |     channel: orders
 	//       |     ^
 }

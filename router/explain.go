@@ -15,6 +15,8 @@ type Explanation struct {
 	Priority schema.Priority
 	Rules    []RuleExplanation // in their order, all of them
 	Channels []string          // where the event goes; empty means nowhere, which Route reports as an error
+
+	to []string // the same with their brokers, for people
 }
 
 // A RuleExplanation is what one rule did with an event.
@@ -26,6 +28,9 @@ type RuleExplanation struct {
 	Added   []string // the channels that it was the first to name
 	Again   []string // its channels that a rule above had named already
 	Stop    bool     // whether it matched and ended the evaluation
+	// On is the broker that the channels are on and what stands in for it, as in " on audit or else main". It is empty for
+	// the default broker without a fallback.
+	On string
 }
 
 // Explain evaluates the rules for an event as [Router.Route] does, and says for each what it did and why. It is for people
@@ -41,6 +46,7 @@ func (r *Router) Explain(e schema.Event) Explanation {
 			c.explain(&e, &one)
 		}
 		if one.Matched {
+			one.On = r.place(c)
 			x.contribute(c, &one)
 		}
 		if one.Stop {
@@ -71,12 +77,16 @@ func (r *rule) explain(e *schema.Event, one *RuleExplanation) {
 
 func (x *Explanation) contribute(c *rule, one *RuleExplanation) {
 	for _, ch := range c.channels {
-		if slices.Contains(x.Channels, ch) {
+		to := ch + one.On
+		if slices.Contains(x.to, to) {
 			one.Again = append(one.Again, ch)
 			continue
 		}
 		one.Added = append(one.Added, ch)
-		x.Channels = append(x.Channels, ch)
+		x.to = append(x.to, to)
+		if !slices.Contains(x.Channels, ch) {
+			x.Channels = append(x.Channels, ch)
+		}
 	}
 }
 
@@ -91,10 +101,10 @@ func (x Explanation) String() string {
 	for _, one := range x.Rules {
 		fmt.Fprintf(&b, "  %s\n", strings.TrimRight(one.line(width), " "))
 	}
-	if len(x.Channels) == 0 {
+	if len(x.to) == 0 {
 		b.WriteString("goes nowhere: no rule matches")
 	} else {
-		b.WriteString("goes to " + strings.Join(x.Channels, ", "))
+		b.WriteString("goes to " + strings.Join(x.to, ", "))
 	}
 	return b.String()
 }
@@ -110,7 +120,7 @@ func (one RuleExplanation) line(width int) string {
 	if len(one.Again) > 0 {
 		to = append(to, strings.Join(one.Again, ", ")+" (already)")
 	}
-	line := fmt.Sprintf("+ %-*s  %s -> %s", width, one.Rule, one.Pattern, strings.Join(to, ", "))
+	line := fmt.Sprintf("+ %-*s  %s -> %s", width, one.Rule, one.Pattern, strings.Join(to, ", ")+one.On)
 	if one.Stop {
 		line += ", stop"
 	}

@@ -13,6 +13,9 @@ import (
 type Route struct {
 	// Channels are whole names, none twice, in the order in which the rules first named them.
 	Channels []string
+	// Legs are the same channels by the exit that they leave by, in the order in which the rules first named the exits. A
+	// channel that is on two brokers is in two of them.
+	Legs []Leg
 }
 
 // Route returns where an event of that type, source and priority goes, or a [*NoRouteError]. All rules that match
@@ -33,25 +36,39 @@ func (r *Router) Route(eventType, source string, p schema.Priority) (*Route, err
 
 // resolve evaluates the rules.
 func (r *Router) resolve(k routeKey) *routeEntry {
-	var channels []string
+	route := &Route{}
 	for _, c := range r.rules {
 		if !c.applies(k.eventType, k.source, k.priority) {
 			continue
 		}
-		for _, ch := range c.channels {
-			if !slices.Contains(channels, ch) {
-				channels = append(channels, ch)
-			}
-		}
+		route.add(c)
 		if c.Stop {
 			break
 		}
 	}
 	k = k.clone()
-	if len(channels) == 0 {
+	if len(route.Legs) == 0 {
 		return &routeEntry{key: k, err: r.noRoute(k)}
 	}
-	return &routeEntry{key: k, route: &Route{Channels: slices.Clip(channels)}}
+	return &routeEntry{key: k, route: route}
+}
+
+// add contributes a rule's channels.
+func (route *Route) add(c *rule) {
+	i := slices.IndexFunc(route.Legs, func(l Leg) bool { return l.Exit == c.exit })
+	if i < 0 {
+		i = len(route.Legs)
+		route.Legs = append(route.Legs, Leg{Exit: c.exit})
+	}
+	leg := &route.Legs[i]
+	for _, ch := range c.channels {
+		if !slices.Contains(leg.Channels, ch) {
+			leg.Channels = append(leg.Channels, ch)
+		}
+		if !slices.Contains(route.Channels, ch) {
+			route.Channels = append(route.Channels, ch)
+		}
+	}
 }
 
 func (r *Router) noRoute(k routeKey) *NoRouteError {

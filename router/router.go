@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 // A Router says which channels an event goes to. It never changes and is safe for concurrent use.
 type Router struct {
 	rules []*rule
+	exits []Exit
+	// byChannel has, for each channel that the rules name, the exits that it leaves by, in the order of the rules.
+	byChannel map[string][]int
 	cache *routeCache
 }
 
@@ -20,6 +24,7 @@ type Router struct {
 //   - a pattern, a channel, a prefix or a priority that is none; a wildcard in a channel;
 //   - a rule without patterns or channels, or whose condition cannot hold; no rule at all;
 //   - two rules of one name;
+//   - a broker that is not among Config.Brokers, or two fallbacks for one channel of a broker;
 //   - a rule that is never reached, because rules above it that say Stop match all that it could.
 func New(cfg Config) (*Router, error) {
 	if cfg.Prefix != "" {
@@ -33,16 +38,24 @@ func New(cfg Config) (*Router, error) {
 			Remedy: "add rules, or leave the configuration out for the default ones",
 		}
 	}
-	r := &Router{cache: newRouteCache()}
+	r := &Router{cache: newRouteCache(), byChannel: make(map[string][]int)}
+	if err := r.setExits(&cfg); err != nil {
+		return nil, err
+	}
 	for i, in := range cfg.Rules {
 		c, err := compile(i, in, cfg.Prefix)
 		if err != nil {
 			return nil, err
 		}
-		if err := r.fits(c); err != nil {
+		if err := cmp.Or(r.findExit(c, cfg.Brokers), r.fits(c), r.checkFallback(c)); err != nil {
 			return nil, err
 		}
 		r.rules = append(r.rules, c)
+		for _, ch := range c.channels {
+			if !slices.Contains(r.byChannel[ch], c.exit) {
+				r.byChannel[ch] = append(r.byChannel[ch], c.exit)
+			}
+		}
 	}
 	return r, nil
 }

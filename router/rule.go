@@ -17,6 +17,7 @@ type rule struct {
 	sources  []sourceMatch // empty: all
 	mask     priorities
 	channels []string // whole names, none twice
+	exit     int      // of the Router
 }
 
 // A sourceMatch matches the name of a publishing service: by a pattern, or literally where it is no name by the grammar,

@@ -23,6 +23,8 @@ type FileError = yamlfile.Error
 //	    match: ">"
 //	    when: { sources: [shop, billing], min_priority: high }
 //	    channels: [alerts]
+//	    broker: audit             # by its name; the default one where it is left out
+//	    fallback: main            # while audit is unavailable
 //	    stop: true
 //
 // It checks them as [New] does, so that New accepts what ParseYAML returns, and reports all that is wrong with line,
@@ -61,12 +63,16 @@ func (r *Rule) UnmarshalYAML(unmarshal func(any) error) error {
 		Match    texts     `yaml:"match"`
 		When     Condition `yaml:"when"`
 		Channels texts     `yaml:"channels"`
+		Broker   string    `yaml:"broker"`
+		Fallback string    `yaml:"fallback"`
 		Stop     bool      `yaml:"stop"`
 	}
 	if err := unmarshal(&y); err != nil {
 		return err
 	}
-	*r = Rule{Name: y.Name, Match: y.Match, When: y.When, Channels: y.Channels, Stop: y.Stop}
+	*r = Rule{
+		Name: y.Name, Match: y.Match, When: y.When, Channels: y.Channels, Broker: y.Broker, Fallback: y.Fallback, Stop: y.Stop,
+	}
 	return nil
 }
 

@@ -64,7 +64,7 @@ func TestABadFileIsRefusedWithLineColumnCaretAndRemedy(t *testing.T) {
 	for name, tt := range map[string]struct{ yaml, want string }{
 		"an unknown key in a rule": {
 			"prefix: shop\nrules:\n  - name: a\n    match: order.*\n    chanels: [x]\n    channels: [x]\n",
-			`line 5, column 5: the key "chanels" is unknown; did you mean channels? known here: channels, match, name, stop, when
+			`line 5, column 5: the key "chanels" is unknown; did you mean channels? known here: broker, channels, fallback, match, name, stop, when
     5 |     chanels: [x]
       |     ^`,
 		},

@@ -52,6 +52,22 @@ func Text(unmarshal func(any) error, set func(text string) error) error {
 	return addText(node, "this has to be a text", set)
 }
 
+// TextOr is for a method UnmarshalYAML of a value that is written as a text in short: it calls set with the text, or
+// decodes what is written in full into what into points to.
+func TextOr(unmarshal func(any) error, set func(text string) error, into any) error {
+	var node ast.Node
+	if err := unmarshal(&node); err != nil {
+		return err
+	}
+	if len(pairs(node)) > 0 {
+		return unmarshal(into)
+	}
+	if _, empty := node.(*ast.MappingNode); empty {
+		return nil
+	}
+	return addText(node, "this has to be a text or a mapping, written as key: value", set)
+}
+
 func addText(node ast.Node, otherwise string, add func(string) error) error {
 	var text string
 	switch node := node.(type) {
