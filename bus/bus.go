@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +20,6 @@ import (
 // Its methods are safe for concurrent use.
 type Bus struct {
 	source    string
-	scheme    string // of the broker's URL, for errors
 	limits    limits
 	forbidden *schema.Forbidden
 	router    *router.Router
@@ -30,7 +31,8 @@ type Bus struct {
 	configured map[string]SubscriptionConfig
 	errors     []namedError // which a configuration can name
 
-	out      *outlet
+	links    []*link   // the default broker's first
+	exits    []*outlet // by the router's numbers
 	packers  packerPool
 	reporter *reporter
 
@@ -54,15 +56,20 @@ type limits struct {
 	MaxEventBytes  int
 	PublishTimeout time.Duration
 	Shutdown       time.Duration
+	EnsureChannels bool
 }
 
-// New makes a Bus on a connection that the caller has opened, with the settings of cfg, whose URL is not used. Close closes
-// the connection. Of ctx only the values are used.
+// New makes a Bus on a connection that the caller has opened, with the settings of cfg. It is that of the default broker,
+// whose URL is not used; other brokers of cfg are opened, unless [WithBroker] gives a connection. Close closes all of them.
+// Of ctx only the values are used.
 func New(ctx context.Context, conn brokers.Conn, cfg Config, opts ...Option) (*Bus, error) {
-	return newBus(ctx, conn, "the given connection", cfg, opts)
+	cfg.Broker = cmp.Or(cfg.Broker, DefaultBroker)
+	cfg.URL = ""
+	return open(ctx, cfg, append(slices.Clip(opts), WithBroker(cfg.Broker, conn)))
 }
 
-func newBus(ctx context.Context, conn brokers.Conn, scheme string, cfg Config, opts []Option) (*Bus, error) {
+// open checks everything before it opens anything.
+func open(ctx context.Context, cfg Config, opts []Option) (*Bus, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
@@ -74,24 +81,54 @@ func newBus(ctx context.Context, conn brokers.Conn, scheme string, cfg Config, o
 		cfg.Config = *o.rules
 	}
 	cfg.setDefaults()
-	if err := cfg.check(); err != nil {
+	plans, err := cfg.plans(o.conns)
+	if err = cmp.Or(cfg.check(), err); err != nil {
 		return nil, fmt.Errorf("bus: configuration: %w", err)
 	}
-	r, err := router.New(cfg.Config)
+	r, err := cfg.router(plans)
 	if err != nil {
 		return nil, fmt.Errorf("bus: configuration: %w", err)
 	}
+	links, err := openLinks(ctx, plans, o.conns)
+	if err != nil {
+		return nil, fmt.Errorf("bus: open: %w", err)
+	}
+	return newBus(ctx, &cfg, &o, r, links, plans), nil
+}
+
+func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, links []*link, plans []brokerPlan) *Bus {
 	b := &Bus{
-		source: cfg.Source, scheme: scheme, forbidden: cfg.forbidden(), router: r,
-		limits:   limits{MaxEventBytes: int(cfg.MaxEventBytes), PublishTimeout: cfg.Publish.Timeout, Shutdown: cfg.Shutdown},
+		source: cfg.Source, forbidden: cfg.forbidden(), router: r, links: links,
+		limits: limits{
+			MaxEventBytes: cfg.MaxEventBytes, PublishTimeout: cfg.Publish.Timeout, Shutdown: cfg.Shutdown,
+			EnsureChannels: cfg.EnsureChannels,
+		},
 		enricher: o.enrich, hooks: o.hooks, mw: o.mw, log: o.logger(),
 		configured: cfg.Subscriptions, errors: o.errors,
 		subs: make(map[string]*consumer), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)
 	go b.reporter.run()
-	b.out = newOutlet(ctx, conn, cfg.Publish.LaneConfig, b.reporter.dropped, b.panicked)
-	return b, nil
+	for i, l := range links {
+		l.guard = b.contain
+		l.avail = newAvailability(ctx, plans[i].lanes.FallbackAfter, l, b.switched(l))
+	}
+	for _, e := range r.Exits() {
+		to, fallback := b.link(e.Broker), b.link(e.Fallback)
+		lanes := plans[slices.Index(links, to)].lanes
+		b.exits = append(b.exits, newOutlet(ctx, to, fallback, lanes, b.reporter.droppedBy(to.tag), b.panicked))
+		b.warnOfFallback(to, fallback)
+	}
+	return b
+}
+
+// link returns the broker of a name, or nil.
+func (b *Bus) link(name string) *link {
+	i := slices.IndexFunc(b.links, func(l *link) bool { return l.name == name })
+	if i < 0 {
+		return nil
+	}
+	return b.links[i]
 }
 
 // refuse counts events that were not accepted, and logs them at a limited rate: the caller of Emit may not look at err.
@@ -107,8 +144,11 @@ func (b *Bus) refuse(err error, events int) error {
 // Stats returns a snapshot of everything the bus counts. Each ledger in it balances.
 func (b *Bus) Stats() Stats {
 	st := Stats{
-		Published: b.out.snapshot(), Refused: b.refused.Load(), Panics: b.panics.Load(),
-		HooksMissed: b.reporter.hooksMissed(), Subscriptions: make(map[string]SubscriptionStats),
+		Refused: b.refused.Load(), Panics: b.panics.Load(), HooksMissed: b.reporter.hooksMissed(),
+		Brokers: b.brokerStats(), Subscriptions: make(map[string]SubscriptionStats),
+	}
+	for _, s := range st.Brokers {
+		st.Published.add(s.Published)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -129,26 +169,3 @@ func (b *Bus) Explain(e schema.Event) router.Explanation {
 // Ready is closed when Run is running and the broker has confirmed every subscription: what is published from then on
 // arrives, or is reported as a gap.
 func (b *Bus) Ready() <-chan struct{} { return b.ready }
-
-// Health asks the broker for a sign of life and checks that every subscription of a running bus is confirmed. It returns
-// nil, or an error that says what is wrong; it waits for the broker until ctx ends.
-func (b *Bus) Health(ctx context.Context) error {
-	if b.closed.Load() {
-		return ErrClosed
-	}
-	var errs []error
-	if err := ping(ctx, b.out.conn); err != nil {
-		errs = append(errs, fmt.Errorf("bus: %s: the broker does not answer: %w", b.scheme, err))
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.run == nil {
-		return errors.Join(errs...)
-	}
-	for name, c := range b.subs {
-		if !c.stats().Ready {
-			errs = append(errs, &SubscriptionError{Name: name, Err: errors.New("the broker has not confirmed it yet")})
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -53,13 +53,6 @@ func (c *call) free() {
 	calls.Put(c)
 }
 
-// settleFrom records that the messages from the given slot on were never queued.
-func (c *call) settleFrom(slot int, err error) {
-	for ; slot < len(c.slots); slot++ {
-		c.settle(slot, brokers.NotSent, err)
-	}
-}
-
 // settle records the outcome of a slot; the last one ends the call.
 func (c *call) settle(i int, state brokers.Outcome, err error) {
 	c.mu.Lock()
@@ -74,8 +67,8 @@ func (c *call) settle(i int, state brokers.Outcome, err error) {
 }
 
 // result returns nil where every message was confirmed, else what is known now. Slots that are still on their way say
-// Unknown, with pending as the reason. p is what the call was made of.
-func (c *call) result(p *packer, pending error) error {
+// Unknown, with pending as the reason. p is what the call was made of, and exits are those that its events left by.
+func (c *call) result(p *packer, exits []*outlet, pending error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left == 0 && c.failed == 0 {
@@ -89,7 +82,9 @@ func (c *call) result(p *packer, pending error) error {
 			if s.state == brokers.Unknown && s.err == nil {
 				s.err = pending
 			}
-			out = append(out, Outcome{EventID: ev.id, EventType: ev.typ, Channel: channel, State: s.state, Err: s.err})
+			out = append(out, Outcome{
+				EventID: ev.id, EventType: ev.typ, Broker: exits[ev.exit].link.tag, Channel: channel, State: s.state, Err: s.err,
+			})
 		}
 	}
 	return &PublishError{Outcomes: out}

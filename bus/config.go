@@ -13,11 +13,18 @@ import (
 // Config is what a YAML file may hold; its zero value is the default of everything. Unknown keys are refused.
 //
 //	url: redis://localhost:6379       # ${NAME} is replaced from the environment
+//	brokers:                          # further ones, by name; the one that url opens is called main
+//	  audit:
+//	    url: kafka://localhost:9092
+//	    publish: { max_events: 8192 } # as below; what is left out is as below
+//	broker: main                      # of rules and subscriptions that name none
 //	source: user_service              # who publishes
 //	prefix: user_service.events       # of the rules' channels
 //	rules:                            # where events go; see router.ParseYAML
 //	  - match: [user.*, preferences.*]
 //	    channels: [user]
+//	    broker: audit
+//	    fallback: main                # while audit is unavailable
 //	publish:
 //	  lanes: 2
 //	  max_events: 65536               # in a lane
@@ -25,6 +32,7 @@ import (
 //	  when_full: drop_lowest          # or drop_newest, block
 //	  block_for: 10ms
 //	  send_timeout: 1s                # of a batch
+//	  fallback_after: 5s              # of failing, before a rule's fallback is used
 //	  timeout: 10s                    # of Publish
 //	max_event_bytes: 1048576
 //	forbidden: [password, token]      # in metadata keys; replaces the default list
@@ -36,14 +44,23 @@ import (
 //	    concurrency: 8
 //	    prefetch: 1024
 //	    timeout: 30s                  # of an attempt
+//	ensure_channels: false            # create what is missing at the brokers, at the start
+//
+// The file eventbus.yaml at the root of the repository explains every key.
 type Config struct {
-	// URL chooses the broker. Default [DefaultURL].
+	// URL chooses the broker, or the default one of several. Default [DefaultURL].
 	URL string
+	// Brokers are several brokers by name, for rules and subscriptions to name. Names are small letters, digits, _ and -.
+	// The one that URL opens is among them, with or without settings here.
+	Brokers map[string]BrokerConfig
+	// Broker is the name of the default one, that of rules and subscriptions which name none. It is [DefaultBroker] where
+	// it is empty, or the only one there is.
+	Broker string
 	// Source names the publishing service. It goes into events whose Source is empty. Default "user_service".
 	Source string
 	// Config is the prefix and the rules, whose default is router.Default.
 	router.Config
-	// Publish bounds the publishing side.
+	// Publish bounds the publishing side, of each broker by itself.
 	Publish PublishConfig
 	// MaxEventBytes bounds an encoded event, both ways. Default 1 MiB, which every broker takes.
 	MaxEventBytes int
@@ -54,6 +71,8 @@ type Config struct {
 	Shutdown time.Duration
 	// Subscriptions has settings by the names of subscriptions. A name that the program does not have is refused by Run.
 	Subscriptions map[string]SubscriptionConfig
+	// EnsureChannels has Run and Start do what [Bus.EnsureChannels] does, before they subscribe.
+	EnsureChannels bool
 }
 
 // PublishConfig bounds the publishing side.
@@ -78,6 +97,9 @@ type LaneConfig struct {
 	BlockFor time.Duration
 	// SendTimeout is how long one batch may take before its outcome is unknown. Default 1 s.
 	SendTimeout time.Duration
+	// FallbackAfter is how long a broker has to fail every send before it is unavailable, so that the fallback of the rules
+	// that name one is used. Default 5 s.
+	FallbackAfter time.Duration
 }
 
 // FullPolicy is what Emit does when a lane is full.
@@ -123,6 +145,7 @@ func (c *Config) setDefaults() {
 	setDefault(&l.MaxBytes, 32<<20)
 	setDefault(&l.BlockFor, 10*time.Millisecond)
 	setDefault(&l.SendTimeout, time.Second)
+	setDefault(&l.FallbackAfter, 5*time.Second)
 	if len(c.Rules) == 0 {
 		prefix := c.Prefix
 		c.Config = router.Default()
@@ -141,18 +164,25 @@ func setDefault[T comparable](v *T, def T) {
 
 // check reports the first value that cannot be meant, once the defaults are set.
 func (c *Config) check() error {
-	l := &c.Publish.LaneConfig
 	return cmp.Or(
 		inRange("max_event_bytes", c.MaxEventBytes, 256, 512<<20),
-		inRange("publish.lanes", l.Lanes, 1, 64),
-		inRange("publish.max_events", l.MaxEvents, 1, 1<<24),
-		inRange("publish.max_bytes", l.MaxBytes, c.MaxEventBytes, 1<<40),
-		inRange("publish.when_full", l.WhenFull, DropNewest, Block),
+		c.Publish.LaneConfig.check("publish.", c.MaxEventBytes),
 		inRange("publish.timeout", c.Publish.Timeout, time.Millisecond, time.Hour),
-		inRange("publish.block_for", l.BlockFor, time.Microsecond, time.Hour),
-		inRange("publish.send_timeout", l.SendTimeout, time.Millisecond, time.Hour),
 		inRange("shutdown", c.Shutdown, time.Millisecond, 24*time.Hour),
 		c.checkSubscriptions(),
+	)
+}
+
+// check is that of Config, of the settings below a key.
+func (l *LaneConfig) check(below string, maxEventBytes int) error {
+	return cmp.Or(
+		inRange(below+"lanes", l.Lanes, 1, 64),
+		inRange(below+"max_events", l.MaxEvents, 1, 1<<24),
+		inRange(below+"max_bytes", l.MaxBytes, maxEventBytes, 1<<40),
+		inRange(below+"when_full", l.WhenFull, DropNewest, Block),
+		inRange(below+"block_for", l.BlockFor, time.Microsecond, time.Hour),
+		inRange(below+"send_timeout", l.SendTimeout, time.Millisecond, time.Hour),
+		inRange(below+"fallback_after", l.FallbackAfter, time.Millisecond, time.Hour),
 	)
 }
 

@@ -71,7 +71,7 @@ func ParseConfig(text []byte) (Config, error) {
 		return Config{}, err
 	}
 	cfg := file.config()
-	if cfg.URL, err = expand(cfg.URL, os.LookupEnv); err != nil {
+	if err := cfg.expand(os.LookupEnv); err != nil {
 		return Config{}, f.Locate(err)
 	}
 	if err := f.Locate(cfg.checkFile()); err != nil {
@@ -82,36 +82,66 @@ func ParseConfig(text []byte) (Config, error) {
 
 // configFile is the shape of a file. It differs from Config where a value needs a reader that knows its place.
 type configFile struct {
-	URL           string `yaml:"url"`
-	Source        string `yaml:"source"`
+	URL           string                `yaml:"url"`
+	Brokers       map[string]brokerFile `yaml:"brokers"`
+	Broker        string                `yaml:"broker"`
+	Source        string                `yaml:"source"`
 	router.Config `yaml:",inline"`
 	Publish       struct {
-		Lanes       int        `yaml:"lanes"`
-		MaxEvents   int        `yaml:"max_events"`
-		MaxBytes    int        `yaml:"max_bytes"`
-		WhenFull    fullPolicy `yaml:"when_full"`
-		BlockFor    duration   `yaml:"block_for"`
-		SendTimeout duration   `yaml:"send_timeout"`
-		Timeout     duration   `yaml:"timeout"`
+		Lanes   lanesFile `yaml:",inline"`
+		Timeout duration  `yaml:"timeout"`
 	} `yaml:"publish"`
-	MaxEventBytes int                         `yaml:"max_event_bytes"`
-	Forbidden     []string                    `yaml:"forbidden"`
-	Shutdown      duration                    `yaml:"shutdown"`
-	Subscriptions map[string]subscriptionFile `yaml:"subscriptions"`
+	MaxEventBytes  int                         `yaml:"max_event_bytes"`
+	Forbidden      []string                    `yaml:"forbidden"`
+	Shutdown       duration                    `yaml:"shutdown"`
+	Subscriptions  map[string]subscriptionFile `yaml:"subscriptions"`
+	EnsureChannels bool                        `yaml:"ensure_channels"`
+}
+
+// lanesFile is the shape of a LaneConfig.
+type lanesFile struct {
+	Lanes         int        `yaml:"lanes"`
+	MaxEvents     int        `yaml:"max_events"`
+	MaxBytes      int        `yaml:"max_bytes"`
+	WhenFull      fullPolicy `yaml:"when_full"`
+	BlockFor      duration   `yaml:"block_for"`
+	SendTimeout   duration   `yaml:"send_timeout"`
+	FallbackAfter duration   `yaml:"fallback_after"`
+}
+
+// brokerFile is the shape of a BrokerConfig.
+type brokerFile struct {
+	URL     string    `yaml:"url"`
+	Publish lanesFile `yaml:"publish"`
+}
+
+// UnmarshalYAML takes a text for a URL.
+func (b *brokerFile) UnmarshalYAML(unmarshal func(any) error) error {
+	type full brokerFile
+	return yamlfile.TextOr(unmarshal, func(s string) error { b.URL = s; return nil }, (*full)(b))
 }
 
 func (f *configFile) config() Config {
-	p := &f.Publish
-	return Config{
-		URL: f.URL, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes, Forbidden: f.Forbidden,
-		Shutdown: time.Duration(f.Shutdown), Subscriptions: subscriptionConfigs(f.Subscriptions),
-		Publish: PublishConfig{
-			Timeout: time.Duration(p.Timeout),
-			LaneConfig: LaneConfig{
-				Lanes: p.Lanes, MaxEvents: p.MaxEvents, MaxBytes: p.MaxBytes, WhenFull: FullPolicy(p.WhenFull),
-				BlockFor: time.Duration(p.BlockFor), SendTimeout: time.Duration(p.SendTimeout),
-			},
-		},
+	cfg := Config{
+		URL: f.URL, Broker: f.Broker, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes,
+		Forbidden: f.Forbidden, Shutdown: time.Duration(f.Shutdown), EnsureChannels: f.EnsureChannels,
+		Subscriptions: subscriptionConfigs(f.Subscriptions),
+		Publish:       PublishConfig{Timeout: time.Duration(f.Publish.Timeout), LaneConfig: f.Publish.Lanes.config()},
+	}
+	for name, b := range f.Brokers {
+		if cfg.Brokers == nil {
+			cfg.Brokers = make(map[string]BrokerConfig, len(f.Brokers))
+		}
+		cfg.Brokers[name] = BrokerConfig{URL: b.URL, Publish: b.Publish.config()}
+	}
+	return cfg
+}
+
+func (l *lanesFile) config() LaneConfig {
+	return LaneConfig{
+		Lanes: l.Lanes, MaxEvents: l.MaxEvents, MaxBytes: l.MaxBytes, WhenFull: FullPolicy(l.WhenFull),
+		BlockFor: time.Duration(l.BlockFor), SendTimeout: time.Duration(l.SendTimeout),
+		FallbackAfter: time.Duration(l.FallbackAfter),
 	}
 }
 
@@ -142,29 +172,69 @@ func (p *fullPolicy) UnmarshalYAML(unmarshal func(any) error) error {
 
 // checkFile checks what a file says as Open would, and leaves the defaults to Open.
 func (c Config) checkFile() error {
-	if c.URL != "" {
-		if _, err := brokers.ParseURL(c.URL); err != nil {
-			return &ConfigError{"url", err.Error()}
-		}
+	if err := c.checkURLs(); err != nil {
+		return err
 	}
 	c.setDefaults()
 	if err := c.check(); err != nil {
 		return err
 	}
-	_, err := router.New(c.Config)
+	plans, err := c.plans(nil)
+	if err != nil {
+		return err
+	}
+	_, err = c.router(plans)
 	return err
+}
+
+// checkURLs checks the syntax of all URLs. A driver checks the rest when it is opened.
+func (c *Config) checkURLs() error {
+	if _, err := brokers.ParseURL(c.URL); c.URL != "" && err != nil {
+		return &ConfigError{"url", err.Error()}
+	}
+	for _, name := range c.brokerNames(nil) {
+		if _, err := brokers.ParseURL(c.Brokers[name].URL); c.Brokers[name].URL != "" && err != nil {
+			return &ConfigError{"brokers." + name + ".url", err.Error()}
+		}
+	}
+	return nil
+}
+
+// router makes the router, whose rules may name the planned brokers.
+func (c *Config) router(plans []brokerPlan) (*router.Router, error) {
+	rules := c.Config
+	rules.Brokers = nil
+	for _, p := range plans {
+		rules.Brokers = append(rules.Brokers, p.name)
+	}
+	return router.New(rules)
 }
 
 var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
+// expand replaces the variables in all URLs.
+func (c *Config) expand(lookup func(string) (string, bool)) (err error) {
+	if c.URL, err = expand("url", c.URL, lookup); err != nil {
+		return err
+	}
+	for _, name := range c.brokerNames(nil) {
+		b := c.Brokers[name]
+		if b.URL, err = expand("brokers."+name+".url", b.URL, lookup); err != nil {
+			return err
+		}
+		c.Brokers[name] = b
+	}
+	return nil
+}
+
 // expand replaces each ${NAME} by the variable's value. One that is not set is an error, not an empty text.
-func expand(s string, lookup func(string) (string, bool)) (string, error) {
+func expand(setting, s string, lookup func(string) (string, bool)) (string, error) {
 	var missing error
 	out := variable.ReplaceAllStringFunc(s, func(ref string) string {
 		name := ref[2 : len(ref)-1]
 		value, ok := lookup(name)
 		if !ok && missing == nil {
-			missing = &ConfigError{"url", fmt.Sprintf("names the environment variable %q, which is not set", name)}
+			missing = &ConfigError{setting, fmt.Sprintf("names the environment variable %q, which is not set", name)}
 		}
 		return value
 	})

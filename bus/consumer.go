@@ -23,38 +23,46 @@ const maxHeldBytes = 16 << 20
 //	handler     func(ctx, event) error
 //	settle      ack, redeliver, or terminate
 //
-// It is the brokers.Sink of its subscription: the driver calls it from one goroutine at a time.
+// It has a feed for each broker that it reads.
 type consumer struct {
-	bus      *Bus
-	name     string
-	sub      Subscription
-	channels []brokers.Pattern
-	wanted   []brokers.Pattern
-	handler  router.Handler
-	sched    *scheduler
-	window   *window // nil where only one channel is read
-	past     past    // guarded by sched.mu
+	bus     *Bus
+	name    string
+	sub     Subscription
+	feeds   []*feed
+	wanted  []brokers.Pattern
+	handler router.Handler
+	sched   *scheduler
+	window  *window // nil where only one channel is read
+	past    past    // guarded by sched.mu
 
-	settling *settleQueue
-	ctx      context.Context // of handlers: ends when Close's deadline has passed
-
-	ready     chan struct{}
-	readyOnce sync.Once
-	workers   sync.WaitGroup
+	ctx     context.Context // of handlers: ends when Close's deadline has passed
+	workers sync.WaitGroup
 
 	counts SubscriptionStats // guarded by sched.mu
 }
 
-func newConsumer(b *Bus, s Subscription, channels, wanted []brokers.Pattern) *consumer {
-	c := &consumer{
-		bus: b, name: s.Name, sub: s, channels: channels, wanted: wanted, ready: make(chan struct{}),
+// newConsumer makes the consumer of a subscription that reads the given feeds.
+func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []brokers.Pattern) *consumer {
+	c := &consumer{bus: b, name: s.Name, sub: s, feeds: feeds, wanted: wanted}
+	for _, f := range feeds {
+		f.c = c
 	}
 	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.workers.Go(c.work) })
-	if len(channels) > 1 || !channels[0].Literal() {
+	if len(feeds) > 1 || len(channels) > 1 || !channels[0].Literal() {
 		c.window = newWindow(windowSize)
 	}
 	c.handler = c.chain()
 	return c
+}
+
+// caps are what all brokers promise that the subscription reads, and the strongest order that one of them keeps.
+func (c *consumer) caps() brokers.Capabilities {
+	common := c.feeds[0].link.caps
+	for _, f := range c.feeds[1:] {
+		common.Delay = common.Delay && f.link.caps.Delay
+		common.Order = max(common.Order, f.link.caps.Order)
+	}
+	return common
 }
 
 // chain wraps the subscription's handler, once.
@@ -64,7 +72,7 @@ func (c *consumer) chain() router.Handler {
 		h = dispatch(c.sub.Handlers)
 	}
 	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
-	policy := retryPolicy(c.sub.Retry, c.bus.out.conn.Capabilities())
+	policy := retryPolicy(c.sub.Retry, c.caps())
 	mw := []router.Middleware{middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later())}
 	if c.sub.Timeout > 0 {
 		mw = append(mw, middleware.Timeout(c.sub.Timeout))
@@ -73,26 +81,8 @@ func (c *consumer) chain() router.Handler {
 	return router.Chain(h, mw...)
 }
 
-// Ready implements brokers.Sink.
-func (c *consumer) Ready() { c.readyOnce.Do(func() { close(c.ready) }) }
-
-// Gap implements brokers.Sink.
-func (c *consumer) Gap(g brokers.Gap) {
-	c.sched.mu.Lock()
-	c.counts.Gaps++
-	c.counts.Missed += max(g.Missed, 0)
-	c.sched.mu.Unlock()
-	c.note("gap", slog.LevelWarn, "messages may have been missed",
-		"reason", g.Reason, "since", g.Since, "until", g.Until, "missed", g.Missed, "err", g.Err)
-	if hook := c.bus.hooks.Gap; hook != nil {
-		_ = c.bus.contain("Gap hook", func() {
-			hook(Gap{Subscription: c.name, Since: g.Since, Until: g.Until, Reason: g.Reason, Missed: g.Missed, Err: g.Err})
-		})
-	}
-}
-
-// Deliver implements brokers.Sink. It blocks while the subscription holds as much as it may.
-func (c *consumer) Deliver(batch []brokers.Delivery) {
+// deliver takes in what a feed yields. It blocks while the subscription holds as much as it may.
+func (c *consumer) deliver(f *feed, batch []brokers.Delivery) {
 	s := c.sched
 	for len(batch) > 0 {
 		n := min(len(batch), intakeStep)
@@ -102,7 +92,7 @@ func (c *consumer) Deliver(batch []brokers.Delivery) {
 		}
 		s.mu.Lock()
 		for i := range n {
-			c.take(&batch[i], &peeked[i])
+			c.take(f, &batch[i], &peeked[i])
 		}
 		s.mu.Unlock()
 		batch = batch[n:]
@@ -137,11 +127,11 @@ func (c *consumer) peek(d *brokers.Delivery) (p peeked) {
 }
 
 // take counts a delivery and holds it, once there is room. It is called with the scheduler's lock held.
-func (c *consumer) take(d *brokers.Delivery, p *peeked) {
+func (c *consumer) take(f *feed, d *brokers.Delivery, p *peeked) {
 	c.counts.Received++
 	if p.unwanted {
 		c.counts.Filtered++
-		c.settle(d.Settler, brokers.Settlement{Token: d.Token})
+		f.settle(d.Settler, brokers.Settlement{Token: d.Token})
 		return
 	}
 	s := c.sched
@@ -152,7 +142,7 @@ func (c *consumer) take(d *brokers.Delivery, p *peeked) {
 	}
 	it := s.newItem()
 	it.event, it.bad, it.badErr = p.event, p.bad, p.err
-	it.channel, it.position, it.settler, it.token, it.size = d.Channel, d.Position, d.Settler, d.Token, size
+	it.feed, it.channel, it.position, it.settler, it.token, it.size = f, d.Channel, d.Position, d.Settler, d.Token, size
 	if p.bad == "" {
 		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
 		c.past.recall(it)
@@ -171,21 +161,14 @@ func keyOf(d *brokers.Delivery, e *schema.Event) string {
 	return e.Key()
 }
 
-func (c *consumer) settle(s brokers.Settler, what brokers.Settlement) {
-	if s != nil {
-		c.settling.add(s, what)
-	}
-}
-
 func (c *consumer) stats() SubscriptionStats {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
 	st.Waiting = int64(len(c.sched.parked))
-	select {
-	case <-c.ready:
-		st.Ready = true
-	default:
+	st.Ready = true
+	for _, f := range c.feeds {
+		st.Ready = st.Ready && f.isReady()
 	}
 	return st
 }

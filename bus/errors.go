@@ -49,7 +49,9 @@ type PublishError struct {
 type Outcome struct {
 	EventID   string
 	EventType string
-	Channel   string
+	// Broker is the name of the broker that the rules send it to, where the bus has several.
+	Broker  string
+	Channel string
 	// State is Confirmed where the broker took it, and Unknown where it may still arrive.
 	State brokers.Outcome
 	// Err is why, and nil where it was confirmed.
@@ -59,8 +61,12 @@ type Outcome struct {
 // Error counts the messages that were not confirmed and shows the first one.
 func (e *PublishError) Error() string {
 	failed, first := e.failed()
+	where := first.Channel
+	if first.Broker != "" {
+		where += " of " + first.Broker
+	}
 	return fmt.Sprintf("bus: send: %d of %d messages not confirmed, the first one %s on %s %s: %v",
-		failed, len(e.Outcomes), first.EventType, first.Channel, first.State, first.Err)
+		failed, len(e.Outcomes), first.EventType, where, first.State, first.Err)
 }
 
 // Unwrap returns the errors of the messages that were not confirmed, so that errors.Is and errors.As see them.

@@ -60,6 +60,8 @@ type Failed struct {
 // Gap is an interval in which a subscription may have missed messages.
 type Gap struct {
 	Subscription string
+	// Broker is the name of the broker that they may have been missed on, where the bus has several.
+	Broker       string
 	Since, Until time.Time
 	Reason       string
 	// Missed is how many, or -1 where nobody can know.
@@ -68,9 +70,10 @@ type Gap struct {
 }
 
 // dropped copies a message of an entry for the hook.
-func dropped(reason DropReason, e *entry, channel string, err error) Dropped {
+func dropped(broker string, reason DropReason, e *entry, channel string, err error) Dropped {
 	m := brokers.Message{
-		ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), KeyInBody: e.keyInBody,
+		Broker: broker,
+		ID:     e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), KeyInBody: e.keyInBody,
 		Time: e.when, Body: bytes.Clone(e.body),
 	}
 	if e.rest != nil {

@@ -39,18 +39,19 @@ type lane struct {
 
 	wake chan struct{} // tells the flusher that there is work, or that the lane closed
 
-	mu      sync.Mutex
-	queue   ring
-	store   chunkStore
-	events  int  // alive in queue or under way
-	bytes   int  // of those
-	asleep  bool // the flusher waits to be woken
-	rouse   bool // it is to be woken when the lock is given up
-	closed  bool
-	resting *batch        // the batch that waits to be sent again, if one does
-	waiting int           // publishers that wait for room
-	room    chan struct{} // closed when there may be room, then replaced
-	ledger  Ledger
+	mu       sync.Mutex
+	queue    ring
+	store    chunkStore
+	events   int  // alive in queue or under way
+	bytes    int  // of those
+	asleep   bool // the flusher waits to be woken
+	rouse    bool // it is to be woken when the lock is given up
+	closed   bool
+	fellBack bool          // the call that is being accounted for went to the fallback
+	resting  *batch        // the batch that waits to be sent again, if one does
+	waiting  int           // publishers that wait for room
+	room     chan struct{} // closed when there may be room, then replaced
+	ledger   Ledger
 }
 
 // A dropReporter tells the outside of drops. It is called with a lane's lock held: it never blocks, and copies what it

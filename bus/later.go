@@ -39,12 +39,12 @@ func (c *consumer) putOff(it *item) {
 	it.later = nil
 	c.counts.Retries++
 	it.attempt, it.history = later.Attempt+1, middleware.JoinHistory(it.history, later.History)
-	has := c.bus.out.conn.Capabilities()
+	has := it.feed.link.caps
 	if it.settler != nil && has.Delay && (has.Order == brokers.OrderNone || later.AnyOrder) {
 		c.counts.InFlight--
 		c.counts.Redelivered++
 		c.past.keep(it)
-		c.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Redeliver, After: later.After})
+		it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Redeliver, After: later.After})
 		c.letGo(it)
 		return
 	}

@@ -37,8 +37,10 @@ const (
 type Ledger struct {
 	// Accepted were taken by Emit, Publish or Send, those dropped at once included.
 	Accepted int64
-	// Confirmed were taken by the broker.
+	// Confirmed were taken by the broker, or by the fallback of their rule.
 	Confirmed int64
+	// FellBack is how many of Confirmed a fallback took.
+	FellBack int64
 	// Rejected were refused by the broker for good.
 	Rejected int64
 	// Queued wait in a lane or are being sent.
@@ -58,6 +60,7 @@ func (l Ledger) Balanced() bool {
 func (l *Ledger) add(o Ledger) {
 	l.Accepted += o.Accepted
 	l.Confirmed += o.Confirmed
+	l.FellBack += o.FellBack
 	l.Rejected += o.Rejected
 	l.Queued += o.Queued
 	addCounts(&l.Dropped, o.Dropped)
@@ -129,10 +132,26 @@ func (s *SubscriptionStats) snapshot() SubscriptionStats {
 	return c
 }
 
+// BrokerStats accounts for what is published to one broker.
+type BrokerStats struct {
+	// Published is the ledger of the messages that the rules send to this broker, whichever broker took them in the end.
+	Published Ledger
+	// Unavailable says that the messages of rules with a fallback go there: every send has failed for
+	// LaneConfig.FallbackAfter. It is judged only where rules name a fallback for this broker.
+	Unavailable bool
+	// Switches counts how often the broker became unavailable, and Returns how often it was sent to again.
+	Switches, Returns int64
+	// MaybeTwice counts the messages that were sent to one of the two, broker and fallback, although the other one may have
+	// them. That happens where the other one is durable, so that a second copy of an event is within its promise.
+	MaybeTwice int64
+}
+
 // Stats is a snapshot of everything the bus counts.
 type Stats struct {
-	// Published is the ledger of messages.
+	// Published is the ledger of messages, the sum over all brokers.
 	Published Ledger
+	// Brokers by name; a single one is called [DefaultBroker].
+	Brokers map[string]BrokerStats
 	// Refused counts events, not messages, that were never accepted: invalid, without a route, or too late.
 	Refused int64
 	// Subscriptions by name.

@@ -15,7 +15,7 @@ const DefaultURL = "redis://localhost:6379"
 // The environment variables that [OpenEnv] reads.
 const (
 	EnvURL    = "EVENTBUS_URL"    // the broker's URL
-	EnvConfig = "EVENTBUS_CONFIG" // a YAML file; EVENTBUS_URL overrides its url
+	EnvConfig = "EVENTBUS_CONFIG" // a YAML file; EVENTBUS_URL overrides the URL of its default broker
 )
 
 // Open opens the broker of a URL with the default settings. An empty URL means the environment, see [OpenEnv]. It does not
@@ -41,7 +41,7 @@ func OpenEnv(ctx context.Context, opts ...Option) (*Bus, error) {
 		}
 	}
 	if url := os.Getenv(EnvURL); url != "" {
-		cfg.URL = url
+		cfg.overrideURL(url)
 	}
 	return OpenConfig(ctx, cfg, opts...)
 }
@@ -57,18 +57,38 @@ func OpenFile(ctx context.Context, path string, opts ...Option) (*Bus, error) {
 
 // OpenConfig opens what cfg says. Its errors name what is wrong and the remedy; a password appears in none of them.
 func OpenConfig(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
-	if cfg.URL == "" {
-		cfg.URL = DefaultURL
+	return open(ctx, cfg, opts)
+}
+
+// openLinks opens the planned brokers that are not given, or none of them.
+func openLinks(ctx context.Context, plans []brokerPlan, given map[string]brokers.Conn) ([]*link, error) {
+	var links []*link
+	for _, p := range plans {
+		conn, scheme, err := given[p.name], "the given connection", error(nil)
+		if conn == nil {
+			conn, err = brokers.Open(ctx, p.url)
+			scheme = schemeOf(p.url)
+		}
+		if err != nil && len(plans) > 1 {
+			err = fmt.Errorf("broker %s: %w", p.name, err)
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeOpened(ctx, links, given))
+		}
+		links = append(links, newLink(conn, p, scheme, len(plans) > 1))
 	}
-	conn, err := brokers.Open(ctx, cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("bus: open: %w", err)
+	return links, nil
+}
+
+// closeOpened closes what openLinks has opened.
+func closeOpened(ctx context.Context, links []*link, given map[string]brokers.Conn) error {
+	var errs []error
+	for _, l := range links {
+		if given[l.name] == nil {
+			errs = append(errs, l.Close(ctx))
+		}
 	}
-	b, err := newBus(ctx, conn, schemeOf(cfg.URL), cfg, opts)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close(ctx))
-	}
-	return b, nil
+	return errors.Join(errs...)
 }
 
 // schemeOf returns the scheme of a URL that a driver has accepted.

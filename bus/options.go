@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
 )
@@ -19,6 +20,7 @@ type options struct {
 	enrich func(context.Context, *schema.Event)
 	log    *slog.Logger
 	errors []namedError
+	conns  map[string]brokers.Conn
 }
 
 func (o *options) logger() *slog.Logger {
@@ -33,6 +35,17 @@ func WithSource(name string) Option { return func(o *options) { o.source = name 
 
 // WithRules overrides the configuration's prefix and rules.
 func WithRules(rules router.Config) Option { return func(o *options) { o.rules = &rules } }
+
+// WithBroker gives the bus a connection that the caller has opened, as the broker of that name. It is one of Config.Brokers,
+// whose URL is then not used, or one more. The bus closes it.
+func WithBroker(name string, conn brokers.Conn) Option {
+	return func(o *options) {
+		if o.conns == nil {
+			o.conns = make(map[string]brokers.Conn)
+		}
+		o.conns[name] = conn
+	}
+}
 
 // WithHooks sets the hooks.
 func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }

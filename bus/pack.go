@@ -40,6 +40,9 @@ type packed struct {
 	keyInBody    bool
 	rest         *messageRest
 	start, end   int
+	index        int // of the event in the call
+	exit         int // of the bus
+	slot         int // of the first channel in the call that waits
 }
 
 func (p *packed) entry() entry {
@@ -86,14 +89,14 @@ func (b *Bus) pack(ctx context.Context, p *packer, events []schema.Event) error 
 		return ErrClosed
 	}
 	for i := range events {
-		if stage, err := b.packOne(ctx, p, events[i]); err != nil {
+		if stage, err := b.packOne(ctx, p, events[i], i); err != nil {
 			return &EventError{Stage: stage, Index: i, Type: events[i].Type, Err: err}
 		}
 	}
 	return nil
 }
 
-func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event) (stage string, err error) {
+func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int) (stage string, err error) {
 	if err := b.enrich(ctx, p, &e); err != nil {
 		return stageEnrich, err
 	}
@@ -114,10 +117,14 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event) (stage str
 		return stageEncode, tooLarge(n, b.limits.MaxEventBytes)
 	}
 	key := e.Key()
-	p.packed = append(p.packed, packed{
-		id: e.ID, typ: e.Type, key: key, channels: route.Channels, when: e.Time, priority: e.Priority,
-		keyInBody: key == cmp.Or(e.Subject, e.ID), start: start, end: len(p.buf),
-	})
+	inBody := key == cmp.Or(e.Subject, e.ID)
+	for i := range route.Legs {
+		leg := &route.Legs[i]
+		p.packed = append(p.packed, packed{
+			id: e.ID, typ: e.Type, key: key, channels: leg.Channels, when: e.Time, priority: e.Priority,
+			keyInBody: inBody, start: start, end: len(p.buf), index: index, exit: leg.Exit,
+		})
+	}
 	return "", nil
 }
 
@@ -152,10 +159,11 @@ func (b *Bus) enrich(ctx context.Context, p *packer, e *schema.Event) error {
 }
 
 // take packs messages as they are, for Send.
-func (p *packer) take(msgs []brokers.Message, maxBytes int) error {
+func (b *Bus) take(p *packer, msgs []brokers.Message) error {
 	for i := range msgs {
 		m := &msgs[i]
-		if err := checkMessage(m, maxBytes); err != nil {
+		exit, err := b.exitOf(m)
+		if err = cmp.Or(checkMessage(m, b.limits.MaxEventBytes), err); err != nil {
 			return &EventError{Stage: stageSend, Index: i, Type: m.Type, Err: err}
 		}
 		start := len(p.buf)
@@ -163,6 +171,7 @@ func (p *packer) take(msgs []brokers.Message, maxBytes int) error {
 		ev := packed{
 			id: m.ID, typ: m.Type, key: m.Key, channels: []string{m.Channel}, when: m.Time,
 			priority: schema.Priority(m.Priority), keyInBody: m.KeyInBody, start: start, end: len(p.buf),
+			index: i, exit: exit,
 		}
 		if len(m.Headers) > 0 || !m.NotBefore.IsZero() {
 			ev.rest = &messageRest{headers: m.Headers, notBefore: m.NotBefore}
@@ -215,24 +224,26 @@ func checkHeader(h brokers.Header) error {
 	return nil
 }
 
-// messageCount is how many messages the packed events are: one for each of their channels.
-func (p *packer) messageCount() int {
+// setSlots numbers the messages of the packed events, one for each of their channels, and returns how many there are.
+func (p *packer) setSlots() int {
 	n := 0
 	for i := range p.packed {
+		p.packed[i].slot = n
 		n += len(p.packed[i].channels)
 	}
 	return n
 }
 
 // messages returns what is packed as messages that own their memory, for Pack.
-func (p *packer) messages() []brokers.Message {
+func (b *Bus) messages(p *packer) []brokers.Message {
 	var msgs []brokers.Message
 	for i := range p.packed {
 		ev := &p.packed[i]
 		for _, channel := range ev.channels {
 			msgs = append(msgs, brokers.Message{
-				ID: ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority), KeyInBody: ev.keyInBody,
-				Time: ev.when, Body: p.body(ev),
+				Broker: b.exits[ev.exit].link.tag,
+				ID:     ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority),
+				KeyInBody: ev.keyInBody, Time: ev.when, Body: p.body(ev),
 			})
 		}
 	}

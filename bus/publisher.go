@@ -13,11 +13,11 @@ import (
 // A Publisher is what services depend on to publish events: it knows no broker. *Bus implements it. Both methods are safe
 // for concurrent use, check every event of the call before any of them is sent, and keep no reference to events.
 type Publisher interface {
-	// Publish sends events and waits until the broker has taken them. It returns nil where every event was confirmed
+	// Publish sends events and waits until the brokers have taken them. It returns nil where every event was confirmed
 	// on every channel that the rules send it to, an *EventError where one of them is refused (then none is sent), or a
-	// *PublishError with the outcome of each event on each channel.
+	// *PublishError with the outcome of each event on each channel of each broker.
 	//
-	// It waits while the broker is down, until ctx ends; where ctx has no deadline, for Config.Publish.Timeout. What
+	// It waits while a broker is down, until ctx ends; where ctx has no deadline, for Config.Publish.Timeout. What
 	// is still queued then is not sent any more.
 	Publish(ctx context.Context, events ...schema.Event) error
 
@@ -42,8 +42,8 @@ func (b *Bus) Emit(ctx context.Context, events ...schema.Event) error {
 	}
 	for i := range p.packed {
 		ev := &p.packed[i]
-		if err := b.out.lane(ev.key).emit(ctx, ev, p.body(ev)); err != nil {
-			return b.refuse(err, len(events)-i)
+		if err := b.exits[ev.exit].lane(ev.key).emit(ctx, ev, p.body(ev)); err != nil {
+			return b.refuse(err, len(events)-ev.index)
 		}
 	}
 	return nil
@@ -66,15 +66,16 @@ func (b *Bus) Pack(ctx context.Context, events ...schema.Event) ([]brokers.Messa
 	if err := b.pack(ctx, p, events); err != nil {
 		return nil, b.refuse(err, len(events))
 	}
-	return p.messages(), nil
+	return b.messages(p), nil
 }
 
 // Send sends messages, made by Pack or kept from a delivery, byte for byte, and waits as Publish does. Messages of one
-// Key keep their order.
+// Key keep their order. A message goes to the broker that it names, or where it names none to the one that the rules send
+// its channel to, which is the default broker where no rule does.
 func (b *Bus) Send(ctx context.Context, msgs []brokers.Message) error {
 	p := b.packers.get()
 	defer b.packers.put(p)
-	if err := p.take(msgs, b.limits.MaxEventBytes); err != nil {
+	if err := b.take(p, msgs); err != nil {
 		return b.refuse(err, len(msgs))
 	}
 	return b.send(ctx, p)
@@ -92,40 +93,37 @@ func (b *Bus) send(ctx context.Context, p *packer) error {
 		defer func() { t.Stop(); timers.Put(t) }()
 		limit = t.C
 	}
-	c := newCall(p.messageCount())
+	c := newCall(p.setSlots())
 	defer c.free()
-	slot := 0
-	for i := range p.packed {
-		ev := &p.packed[i]
-		if err := b.out.lane(ev.key).publish(ctx, limit, ev, p.body(ev), c, slot); err != nil {
-			_ = b.refuse(err, len(p.packed)-i)
-			c.settleFrom(slot, err)
-			break
-		}
-		slot += len(ev.channels)
-	}
-	return b.await(ctx, limit, p, c)
+	return b.await(ctx, limit, b.queue(ctx, limit, p, c), p, c)
 }
 
 // timers are those of calls whose context has no deadline.
 var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
 
-// await waits for a call's outcome. Where ctx or the limit ends first, what is still queued is taken back.
-func (b *Bus) await(ctx context.Context, limit <-chan time.Time, p *packer, c *call) error {
-	var cause error
-	select {
-	case <-c.done:
-		return c.result(p, nil)
-	case <-ctx.Done():
-		cause = context.Cause(ctx)
-	case <-limit:
-		cause = errPublishTimeout
+// await waits for a call's outcome. Where ctx or the limit ends first, or has ended already with the given cause, what is
+// still queued is taken back.
+func (b *Bus) await(ctx context.Context, limit <-chan time.Time, cause error, p *packer, c *call) error {
+	if cause == nil {
+		select {
+		case <-c.done:
+			return c.result(p, b.exits, nil)
+		case <-ctx.Done():
+			cause = context.Cause(ctx)
+		case <-limit:
+			cause = errPublishTimeout
+		}
 	}
 	c.giveUp()
-	for _, l := range b.out.lanes {
-		l.cancel(c, cause)
+	for i, o := range b.exits {
+		if !p.uses(i) {
+			continue
+		}
+		for _, l := range o.lanes {
+			l.cancel(c, cause)
+		}
 	}
-	return c.result(p, cause)
+	return c.result(p, b.exits, cause)
 }
 
 // errPublishTimeout is context.DeadlineExceeded to errors.Is.

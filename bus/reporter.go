@@ -26,7 +26,7 @@ type reporter struct {
 	panic func(where string, p any)
 
 	mu      sync.Mutex
-	kinds   map[string]*report // by kind, bounded by the kinds the code has, times the subscriptions
+	kinds   map[string]*report // by kind, bounded by the kinds the code has, times the subscriptions and brokers
 	drops   []Dropped
 	missed  int64 // drops that did not fit
 	stopped bool
@@ -52,14 +52,23 @@ func newReporter(ctx context.Context, log *slog.Logger, hook func(Dropped), pani
 	}
 }
 
-// dropped is a lane's dropReporter.
-func (r *reporter) dropped(reason DropReason, e *entry, channels []string, err error) {
+// droppedBy makes the dropReporter of a broker's lanes. broker is its name where the bus has several.
+func (r *reporter) droppedBy(broker string) dropReporter {
+	return func(reason DropReason, e *entry, channels []string, err error) {
+		r.dropped(broker, reason, e, channels, err)
+	}
+}
+
+func (r *reporter) dropped(broker string, reason DropReason, e *entry, channels []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rep := r.kind("drop:"+string(reason), slog.LevelWarn, "messages dropped")
+	rep := r.kind("drop:"+broker+":"+string(reason), slog.LevelWarn, "messages dropped")
 	rep.count += int64(len(channels))
 	if rep.attrs == nil {
 		rep.attrs = []any{"reason", string(reason), "event_type", e.typ, "channel", channels[0], "err", err}
+		if broker != "" {
+			rep.attrs = append(rep.attrs, "broker", broker)
+		}
 	}
 	if r.hook != nil {
 		for _, channel := range channels {
@@ -67,7 +76,7 @@ func (r *reporter) dropped(reason DropReason, e *entry, channels []string, err e
 				r.missed++
 				continue
 			}
-			r.drops = append(r.drops, dropped(reason, e, channel, err))
+			r.drops = append(r.drops, dropped(broker, reason, e, channel, err))
 		}
 	}
 	r.signal()

@@ -3,9 +3,11 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +39,11 @@ func (b *Bus) Run(ctx context.Context) error {
 // wait receives until it is to end, and drains.
 func (r *running) wait(ctx context.Context) error {
 	defer close(r.stopped)
+	r.ensureAll()
 	for _, c := range r.subs {
-		r.receivers.Go(func() { r.receive(c) })
+		for _, f := range c.feeds {
+			r.receivers.Go(func() { r.receive(f) })
+		}
 	}
 	go r.awaitReady(r.bus.ready)
 	<-r.fetch.Done()
@@ -57,6 +62,7 @@ type running struct {
 	bus       *Bus
 	subs      []*consumer
 	receivers sync.WaitGroup
+	ensured   map[*link]chan struct{} // closed when a broker has the channels and groups; nil where that is not asked for
 
 	fetch    context.Context // ends when no more is to be fetched
 	stop     context.CancelCauseFunc
@@ -86,37 +92,47 @@ func (b *Bus) start(ctx context.Context) (*running, error) {
 	r.handlers, r.giveUp = context.WithCancel(router.WithDraining(context.WithoutCancel(ctx), r.draining))
 	for _, c := range b.subs {
 		c.ctx = r.handlers
-		c.settling = newSettleQueue(r.handlers, c.note)
+		for _, f := range c.feeds {
+			f.settling = newSettleQueue(r.handlers, f.note)
+		}
 		r.subs = append(r.subs, c)
 	}
+	slices.SortFunc(r.subs, func(a, b *consumer) int { return strings.Compare(a.name, b.name) })
 	b.run = r
 	return r, nil
 }
 
-// receive keeps one subscription going. A driver returns early only for what it cannot mend itself.
-func (r *running) receive(c *consumer) {
+// receive keeps one subscription on one broker going. A driver returns early only for what it cannot mend itself.
+func (r *running) receive(f *feed) {
+	c := f.c
 	want := brokers.Subscription{
-		Name: c.name, Channels: c.sub.Channels, Group: c.sub.Group, Start: c.sub.Start,
+		Name: c.name, Channels: f.channels, Group: c.sub.Group, Start: c.sub.Start,
 		Prefetch: c.sub.Prefetch, MaxBytes: r.bus.limits.MaxEventBytes,
 	}
+	if !r.awaitEnsured(f.link) {
+		return
+	}
 	for attempt := 1; ; attempt++ {
-		err := r.subscribe(c, want)
+		err := r.subscribe(f, want)
 		switch {
 		case r.fetch.Err() != nil:
 			return
 		case err == nil:
 			err = errors.New("the driver ended it without being asked to")
-		case !r.bus.out.conn.Retryable(err):
+		case !f.link.Retryable(err):
+			if f.link.tag != "" {
+				err = fmt.Errorf("broker %s: %w", f.link.tag, err)
+			}
 			r.stop(&SubscriptionError{Name: c.name, Err: err})
 			return
 		}
-		c.note("subscribe", slog.LevelError, "subscription interrupted", "err", err)
+		f.note("subscribe", slog.LevelError, "subscription interrupted", "err", err)
 		r.pause(attempt)
 	}
 }
 
-func (r *running) subscribe(c *consumer, want brokers.Subscription) (err error) {
-	if p := r.bus.contain("driver", func() { err = r.bus.out.conn.Subscribe(r.fetch, want, c) }); p != nil {
+func (r *running) subscribe(f *feed, want brokers.Subscription) (err error) {
+	if p := r.bus.contain("driver", func() { err = f.link.Subscribe(r.fetch, want, f) }); p != nil {
 		return p
 	}
 	return err
@@ -133,11 +149,18 @@ func (r *running) pause(attempt int) {
 
 // awaitReady closes ready once every subscription is confirmed.
 func (r *running) awaitReady(ready chan<- struct{}) {
-	for _, c := range r.subs {
-		select {
-		case <-c.ready:
-		case <-r.fetch.Done():
+	for l := range r.ensured {
+		if !r.awaitEnsured(l) {
 			return
+		}
+	}
+	for _, c := range r.subs {
+		for _, f := range c.feeds {
+			select {
+			case <-f.ready:
+			case <-r.fetch.Done():
+				return
+			}
 		}
 	}
 	close(ready)
@@ -190,7 +213,9 @@ func (r *running) finish(finished chan<- struct{}) {
 	}
 	for _, c := range r.subs {
 		c.workers.Wait()
-		c.settling.wait()
+		for _, f := range c.feeds {
+			f.settling.wait()
+		}
 	}
 }
 
@@ -252,8 +277,7 @@ func (b *Bus) shutDown(ctx context.Context, r *running) error {
 		left.Handlers = r.end(ctx)
 	}
 	b.closed.Store(true)
-	left.Dropped = b.out.close(ctx)
-	left.Err = b.out.conn.Close(ctx)
+	left.Dropped, left.Err = b.closeBrokers(ctx)
 	b.reporter.close()
 	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
 		return nil

@@ -25,6 +25,7 @@ type item struct {
 	later    *middleware.LaterError // what the chain asked for
 	history  []middleware.Attempted // the attempts before the next one, that failed
 	position string
+	feed     *feed
 	settler  brokers.Settler
 	token    brokers.Token
 

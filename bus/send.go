@@ -22,6 +22,7 @@ type sender struct {
 	lane    *lane
 	conn    brokers.Conn
 	durable bool
+	detour  *detour // conn, where the rules name a fallback
 	panics  func(where string, p any)
 
 	// abandon ends when Close's deadline has passed: what is then unsettled is given up.
@@ -110,6 +111,7 @@ func (s *sender) account(b *batch, err error) (again []int, unknown bool) {
 	l := s.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.fellBack = s.detour != nil && s.detour.fellBack
 	if err == nil {
 		l.confirm(b, 0, len(b.msgs))
 		return nil, false
@@ -141,7 +143,7 @@ func (s *sender) decide(b *batch, f brokers.MessageError) (again bool) {
 	switch {
 	case f.Outcome == brokers.Rejected:
 		s.lane.reject(e, ref.channel, f.Err)
-	case f.Outcome == brokers.Unknown && !s.durable:
+	case f.Outcome == brokers.Unknown && !s.sentToDurable():
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropUnconfirmed, f.Err)
 	case s.abandon.Err() != nil:
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropClosed, f.Err)
@@ -155,10 +157,21 @@ func (s *sender) decide(b *batch, f brokers.MessageError) (again bool) {
 	return false
 }
 
+// sentToDurable reports whether the broker of the last call is durable.
+func (s *sender) sentToDurable() bool {
+	if s.detour != nil {
+		return s.detour.durable
+	}
+	return s.durable
+}
+
 // confirm settles the messages from index from to before index to as taken by the broker. It is called with the lock held.
 func (l *lane) confirm(b *batch, from, to int) {
 	n := int64(to - from)
 	l.ledger.Confirmed += n
+	if l.fellBack {
+		l.ledger.FellBack += n
+	}
 	l.ledger.Queued -= n
 	if !b.awaited {
 		return

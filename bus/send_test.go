@@ -72,7 +72,7 @@ func sendOne(t *testing.T, conn *scriptedConn) error {
 	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
 	s := &sender{lane: l, conn: conn, durable: conn.durable, panics: func(string, any) {}, abandon: t.Context()}
 	p := &packer{packed: []packed{{id: "1", typ: "t", key: "k", channels: []string{"a", "b", "c"}, priority: schema.Normal}}}
-	c := newCall(p.messageCount())
+	c := newCall(p.setSlots())
 	if err := l.publish(t.Context(), nil, &p.packed[0], []byte("body"), c, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func sendOne(t *testing.T, conn *scriptedConn) error {
 	if !led.Balanced() || led.Queued != 0 || l.events != 0 || l.bytes != 0 {
 		t.Errorf("after everything was sent: %+v, %d events, %d bytes", led, l.events, l.bytes)
 	}
-	return c.result(p, nil)
+	return c.result(p, []*outlet{{link: &link{}}}, nil)
 }
 
 func states(err error) string {
@@ -186,7 +186,7 @@ func TestACallThatEndsWhileTheBrokerIsDownIsNotSentLater(t *testing.T) {
 		conn := &scriptedConn{script: []func(context.Context, []brokers.Message) error{down, down, down, down, down, down}}
 		l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
 		p := &packer{packed: []packed{{id: "1", channels: []string{"a", "b", "c"}}}}
-		c := newCall(p.messageCount())
+		c := newCall(p.setSlots())
 		if err := l.publish(t.Context(), nil, &p.packed[0], []byte("body"), c, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestACallThatEndsWhileTheBrokerIsDownIsNotSentLater(t *testing.T) {
 		synctest.Wait()
 		c.giveUp()
 		l.cancel(c, context.DeadlineExceeded)
-		if got := states(c.result(p, nil)); got != "a:not_sent b:not_sent c:not_sent " {
+		if got := states(c.result(p, []*outlet{{link: &link{}}}, nil)); got != "a:not_sent b:not_sent c:not_sent " {
 			t.Errorf("at its deadline the caller was told %s", got)
 		}
 		<-done

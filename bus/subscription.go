@@ -34,6 +34,11 @@ type Subscription struct {
 	// channel that the rules send all of them to.
 	Events []string
 
+	// Brokers are the brokers to read, by name. Where it is empty, the bus reads all those that the rules send the channels
+	// to, the fallbacks of those rules included, and the default broker for channels that no rule names. An event that arrives
+	// on several of them is handled once.
+	Brokers []string
+
 	// Handler handles every wanted event. Either Handler or Handlers is set.
 	Handler Handler
 	// Handlers handle events by their types, with the payload decoded; see [On]. Without Events, their types are the
@@ -137,10 +142,45 @@ func (b *Bus) prepare(s Subscription) (*consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPromises(b.out.conn, b.scheme, s); err != nil {
+	feeds, err := b.feeds(&s, channels)
+	if err != nil {
 		return nil, err
 	}
-	return newConsumer(b, s, channels, wanted), nil
+	for _, f := range feeds {
+		if err := checkPromises(f.link, s); err != nil {
+			return nil, err
+		}
+	}
+	return newConsumer(b, s, feeds, channels, wanted), nil
+}
+
+// feeds says which broker is to be read for which of a subscription's channels.
+func (b *Bus) feeds(s *Subscription, channels []brokers.Pattern) ([]*feed, error) {
+	byBroker := make(map[string][]string)
+	for _, name := range s.Brokers {
+		if b.link(name) == nil {
+			return nil, fmt.Errorf("there is no broker %q: name one of %s", name, listed(b.brokersOf(nil)))
+		}
+		byBroker[name] = s.Channels
+	}
+	if len(s.Brokers) == 0 {
+		for _, p := range channels {
+			on := b.router.BrokersOf(p)
+			if len(on) == 0 {
+				on = []string{b.links[0].name}
+			}
+			for _, name := range on {
+				byBroker[name] = append(byBroker[name], p.String())
+			}
+		}
+	}
+	var feeds []*feed
+	for _, l := range b.links {
+		if channels := byBroker[l.name]; channels != nil {
+			feeds = append(feeds, &feed{link: l, channels: channels, ready: make(chan struct{})})
+		}
+	}
+	return feeds, nil
 }
 
 // check reports everything that is missing or contradictory.

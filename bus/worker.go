@@ -171,7 +171,7 @@ func (c *consumer) conclude(it *item, o outcome) {
 	case outcomeFailed:
 		c.counts.Failed++
 		c.counts.InFlight--
-		c.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Terminate})
+		it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Terminate})
 	case outcomeInterrupted:
 		c.giveBack(it)
 	}
@@ -187,7 +187,7 @@ func (c *consumer) conclude(it *item, o outcome) {
 // ack ends a delivery that is done with. Its caller counts it.
 func (c *consumer) ack(it *item) {
 	c.counts.InFlight--
-	c.settle(it.settler, brokers.Settlement{Token: it.token})
+	it.feed.settle(it.settler, brokers.Settlement{Token: it.token})
 }
 
 // giveBack returns an unhandled delivery to its broker, or drops it where the broker takes nothing back.
@@ -198,7 +198,7 @@ func (c *consumer) giveBack(it *item) {
 		return
 	}
 	c.counts.Redelivered++
-	c.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Redeliver})
+	it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Redeliver})
 }
 
 func (c *consumer) countMalformed(it *item) {

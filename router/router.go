@@ -15,7 +15,7 @@ type Router struct {
 	exits []Exit
 	// byChannel has, for each channel that the rules name, the exits that it leaves by, in the order of the rules.
 	byChannel map[string][]int
-	cache *routeCache
+	cache     *routeCache
 }
 
 // New checks cfg and makes a Router of it, which keeps no reference to it. Its error is a [*ConfigError], about the first

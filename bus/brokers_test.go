@@ -1,0 +1,569 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/brokers/memory"
+	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// A mood is how a broker treats its clients.
+type mood int
+
+const (
+	well   mood = iota
+	down        // nothing can be sent
+	frozen      // what is sent gets no reply
+	picky       // everything is refused for good
+)
+
+// A moody broker is one in memory that fails when it is told to, and writes down what it took and what it was sent.
+type moody struct {
+	brokers.Conn
+	durable bool
+	blind   bool // cannot be pinged
+
+	mu    sync.Mutex
+	mood  mood
+	sizes []int    // of the calls
+	took  []string // id@channel
+}
+
+func newMoody(durable bool) *moody { return &moody{Conn: memory.New(), durable: durable} }
+
+func (m *moody) feel(how mood) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mood = how
+}
+
+func (m *moody) feels() mood {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mood
+}
+
+func (m *moody) taken() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.took)
+}
+
+func (m *moody) Capabilities() brokers.Capabilities {
+	c := m.Conn.Capabilities()
+	c.Durable = m.durable
+	return c
+}
+
+func (m *moody) Retryable(error) bool { return true }
+
+var errMoody = errors.New("no connection")
+
+func (m *moody) Publish(ctx context.Context, msgs []brokers.Message) error {
+	m.mu.Lock()
+	m.sizes = append(m.sizes, len(msgs))
+	m.mu.Unlock()
+	switch m.feels() {
+	case down:
+		return brokers.FailAll(len(msgs), brokers.NotSent, errMoody)
+	case frozen:
+		<-ctx.Done()
+		return brokers.FailAll(len(msgs), brokers.Unknown, ctx.Err())
+	case picky:
+		return brokers.FailAll(len(msgs), brokers.Rejected, errMoody)
+	}
+	m.mu.Lock()
+	for _, msg := range msgs {
+		m.took = append(m.took, msg.ID+"@"+msg.Channel)
+	}
+	m.mu.Unlock()
+	return m.Conn.Publish(ctx, msgs)
+}
+
+func (m *moody) Ping(ctx context.Context) error {
+	switch m.feels() {
+	case down:
+		return errMoody
+	case frozen:
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+// A blind one cannot be pinged.
+type blind struct{ brokers.Conn }
+
+// Rules of two brokers: a.* goes to main, b.* to audit, c.* to both on one channel, d.* to audit or else to main.
+func twoBrokers() router.Config {
+	return router.Config{Rules: []router.Rule{
+		{Match: []string{"a.*"}, Channels: []string{"x.a"}},
+		{Match: []string{"b.*"}, Channels: []string{"x.b"}, Broker: "audit"},
+		{Match: []string{"c.*"}, Channels: []string{"x.c"}},
+		{Match: []string{"c.*"}, Channels: []string{"x.c"}, Broker: "audit"},
+		{Match: []string{"d.*"}, Channels: []string{"x.d"}, Broker: "audit", Fallback: "main"},
+	}}
+}
+
+// newPair makes a bus on two brokers, main and audit.
+func newPair(t *testing.T, main, audit brokers.Conn, cfg bus.Config, opts ...bus.Option) *world {
+	t.Helper()
+	w := &world{t: t, log: &strings.Builder{}}
+	log := slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, nil))
+	cfg.Config = twoBrokers()
+	b, err := bus.New(t.Context(), main, cfg, append(opts, bus.WithBroker("audit", audit), bus.WithLogger(log))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Bus = b
+	t.Cleanup(func() { b.Close(ended()) })
+	return w
+}
+
+func (w *world) publish(events ...schema.Event) error {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	return w.Publish(ctx, events...)
+}
+
+func ids(prefix string, n int) (events []schema.Event) {
+	for i := range n {
+		events = append(events, schema.Event{ID: fmt.Sprint(i), Type: prefix, Subject: "k"})
+	}
+	return events
+}
+
+func TestRulesSendTheirChannelsToABrokerByName(t *testing.T) {
+	main, audit := newMoody(false), newMoody(false)
+	w := newPair(t, main, audit, bus.Config{})
+	events := []schema.Event{{ID: "1", Type: "a.x"}, {ID: "2", Type: "b.x"}, {ID: "3", Type: "c.x"}, {ID: "4", Type: "d.x"}}
+	if err := w.publish(events...); err != nil {
+		t.Fatal(err)
+	}
+	if got := main.taken(); !slices.Equal(got, []string{"1@x.a", "3@x.c"}) {
+		t.Errorf("main took %v", got)
+	}
+	got := audit.taken()
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"2@x.b", "3@x.c", "4@x.d"}) {
+		t.Errorf("audit took %v", got)
+	}
+	w.close()
+	st := w.Stats()
+	if st.Brokers["main"].Published.Confirmed != 2 || st.Brokers["audit"].Published.Confirmed != 3 || st.Published.Accepted != 5 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestOneBrokersOutageNeitherSlowsNorFillsTheOther(t *testing.T) {
+	for _, how := range []mood{down, frozen} {
+		synctest.Test(t, func(t *testing.T) {
+			main, audit := newMoody(false), newMoody(false)
+			var cfg bus.Config
+			cfg.Publish.MaxEvents, cfg.Publish.Lanes = 100, 1
+			w := newPair(t, main, audit, cfg)
+			audit.feel(how)
+			began := time.Now()
+			for range 200 {
+				w.emit(event("b.x", "k"))
+				w.emit(event("a.x", "k"))
+				synctest.Wait()
+				if took := time.Since(began); took > 0 {
+					t.Fatalf("Emit waited, or main did, for %v", took)
+				}
+				if q := w.Stats().Brokers["main"].Published.Queued; q > 0 {
+					t.Fatalf("%d messages to main are queued", q)
+				}
+			}
+			st := w.Stats()
+			if got := st.Brokers["main"].Published; got.Confirmed != 200 || !got.Balanced() {
+				t.Errorf("main has %+v", got)
+			}
+			got := st.Brokers["audit"].Published
+			if got.Dropped[bus.DropLaneFull] < 90 || got.Queued < 90 || !got.Balanced() || !st.Published.Balanced() {
+				t.Errorf("audit has %+v", got)
+			}
+			audit.feel(well)
+			w.close()
+		})
+	}
+}
+
+// The lane of audit is full when Publish comes: what goes to main must not wait for it.
+func TestPublishSendsToOneBrokerWhileItWaitsForRoomAtAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		main, audit := newMoody(false), newMoody(false)
+		var cfg bus.Config
+		cfg.Publish.MaxEvents, cfg.Publish.Lanes, cfg.Publish.Timeout = 1, 1, 3*time.Second
+		w := newPair(t, main, audit, cfg)
+		audit.feel(down)
+		w.emit(event("b.x", "k"))
+		synctest.Wait()
+		began := time.Now()
+		err := w.Publish(t.Context(), schema.Event{ID: "1", Type: "b.x"}, schema.Event{ID: "2", Type: "d.x"},
+			schema.Event{ID: "3", Type: "a.x"}, schema.Event{ID: "4", Type: "c.x"})
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it returned after %v", took)
+		}
+		var pe *bus.PublishError
+		if !errors.As(err, &pe) {
+			t.Fatalf("got %v", err)
+		}
+		var got []string
+		for _, o := range pe.Outcomes {
+			got = append(got, fmt.Sprintf("%s %s %s %v", o.EventID, o.Broker, o.Channel, o.State))
+		}
+		want := []string{"1 audit x.b not_sent", "2 audit x.d not_sent", "3 main x.a confirmed", "4 main x.c confirmed", "4 audit x.c not_sent"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q\nwant %q", got, want)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error does not say that the time is over: %v", err)
+		}
+		if got := main.taken(); !slices.Equal(got, []string{"3@x.a", "4@x.c"}) {
+			t.Errorf("main took %v", got)
+		}
+		audit.feel(well)
+		w.close()
+		if got := audit.taken(); len(got) != 1 {
+			t.Errorf("what Publish gave up was sent later: %v", got)
+		}
+	})
+}
+
+func TestASubscriptionReadsEveryBrokerOfItsChannelsAndHandlesAnEventOnce(t *testing.T) {
+	main, audit := newMoody(false), newMoody(false)
+	w := newPair(t, main, audit, bus.Config{})
+	var mu sync.Mutex
+	got := make(map[string][]string)
+	sub := func(s bus.Subscription) {
+		s.Handler = func(_ context.Context, e schema.Event) error {
+			mu.Lock()
+			defer mu.Unlock()
+			got[s.Name] = append(got[s.Name], e.ID)
+			return nil
+		}
+		w.subscribe(s)
+	}
+	sub(bus.Subscription{Name: "both", Channels: []string{"x.c"}})
+	sub(bus.Subscription{Name: "audit alone", Channels: []string{"x.c"}, Brokers: []string{"audit"}})
+	sub(bus.Subscription{Name: "all", Channels: []string{"x.*"}})
+	sub(bus.Subscription{Name: "by type", Events: []string{"d.*"}})
+	sub(bus.Subscription{Name: "foreign", Channels: []string{"y.z"}})
+	w.run()
+	if err := w.publish(schema.Event{ID: "1", Type: "a.x"}, schema.Event{ID: "2", Type: "b.x"}, schema.Event{ID: "3", Type: "c.x"},
+		schema.Event{ID: "4", Type: "d.x"}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("everything is handled", func() bool {
+		st := w.Stats().Subscriptions
+		return st["both"].Received == 2 && st["both"].InFlight == 0 && st["all"].Received == 5 && st["all"].InFlight == 0 &&
+			st["audit alone"].Handled == 1 && st["by type"].Handled == 1
+	})
+	w.close()
+	st := w.Stats().Subscriptions
+	if st["both"].Duplicate != 1 || st["all"].Duplicate != 1 || st["foreign"].Received != 0 {
+		t.Errorf("%+v", st)
+	}
+	slices.Sort(got["all"])
+	if fmt.Sprint(got["both"], got["audit alone"], got["all"], got["by type"]) != "[3] [3] [1 2 3 4] [4]" {
+		t.Errorf("handled %v", got)
+	}
+}
+
+// Events of the rule with the fallback, when audit is away: they wait, then go to main, in order, and go back.
+func TestAFallbackTakesOverAndGivesBackInOrder(t *testing.T) {
+	for name, ping := range map[string]bool{"with a ping": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				main, audit := newMoody(false), newMoody(false)
+				var conn brokers.Conn = audit
+				if !ping {
+					conn = blind{audit}
+				}
+				w := newPair(t, main, conn, bus.Config{})
+				n := 0
+				emit := func() {
+					w.emit(schema.Event{ID: fmt.Sprintf("%03d", n), Type: "d.x", Subject: "k"})
+					n++
+				}
+				run := func(how mood, d time.Duration) {
+					audit.feel(how)
+					for range int(d / (100 * time.Millisecond)) {
+						emit()
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				run(well, time.Second)
+				run(down, 4*time.Second)
+				if len(main.taken()) > 0 || w.Stats().Brokers["audit"].Unavailable {
+					t.Errorf("the fallback was used before the time was over: %v", main.taken())
+				}
+				run(down, 16*time.Second)
+				if st := w.Stats().Brokers["audit"]; !st.Unavailable || st.Published.FellBack < 150 || st.Published.Queued > 1 {
+					t.Errorf("the fallback is not used: %+v", st)
+				}
+				run(well, 20*time.Second)
+				w.close()
+				st := w.Stats().Brokers["audit"]
+				first, rest := len(audit.taken()), n-len(audit.taken())
+				if st.Published.Confirmed != int64(n) || st.Published.FellBack != int64(rest) || st.Switches != 1 || st.Returns != 1 ||
+					st.Unavailable || st.MaybeTwice != 0 || w.Stats().Brokers["main"].Published.Accepted != 0 {
+					t.Errorf("%d by audit, %d by main, and %+v", first, rest, st)
+				}
+				inOrder(t, "audit", audit.taken())
+				inOrder(t, "main", main.taken())
+				for _, want := range []string{"broker unavailable", "broker available again", "broker=audit"} {
+					if !strings.Contains(w.log.String(), want) {
+						t.Errorf("the log does not say %q:\n%s", want, w.log)
+					}
+				}
+			})
+		})
+	}
+}
+
+func inOrder(t *testing.T, who string, took []string) {
+	t.Helper()
+	if len(took) == 0 || !slices.IsSorted(took) || len(slices.Compact(slices.Clone(took))) != len(took) {
+		t.Errorf("%s took %v", who, took)
+	}
+}
+
+// A frozen broker may have what it gave no reply to. Only where it is durable is it sent over the other one, and counted.
+func TestWhatMayHaveArrivedIsSentOverTheFallbackOnlyWhereTheFirstBrokerIsDurable(t *testing.T) {
+	for _, durable := range []bool{false, true} {
+		t.Run(fmt.Sprint("durable=", durable), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				main, audit := newMoody(true), newMoody(durable)
+				w := newPair(t, main, audit, bus.Config{})
+				audit.feel(frozen)
+				w.emit(ids("d.x", 10)...)
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				st := w.Stats().Brokers["audit"]
+				taken := len(main.taken())
+				if !durable && (st.Published.Dropped[bus.DropUnconfirmed] == 0 || st.MaybeTwice != 0 ||
+					int64(taken) != 10-st.Published.Dropped[bus.DropUnconfirmed]) {
+					t.Errorf("main took %d, and %+v", taken, st)
+				}
+				if durable && (taken != 10 || st.MaybeTwice == 0 || st.Published.DroppedTotal() != 0) {
+					t.Errorf("main took %d, and %+v", taken, st)
+				}
+				audit.feel(well)
+				w.close()
+			})
+		})
+	}
+}
+
+// On trial a broker is sent a single message: one that answers pings and takes nothing costs no more than that.
+func TestABrokerThatAnswersPingsAndTakesNothingIsTriedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		main, audit := newMoody(false), newMoody(false)
+		w := newPair(t, main, deaf{audit}, bus.Config{})
+		audit.feel(down)
+		began := time.Now()
+		for time.Since(began) < 10*time.Minute {
+			w.emit(ids("d.x", 10)...)
+			time.Sleep(50 * time.Millisecond)
+		}
+		tried := 0
+		audit.mu.Lock()
+		for _, n := range audit.sizes[len(audit.sizes)-10:] {
+			tried = max(tried, n)
+		}
+		calls := len(audit.sizes)
+		audit.mu.Unlock()
+		if tried != 1 || calls > 60 {
+			t.Errorf("it was sent up to %d messages at once, %d times", tried, calls)
+		}
+		if st := w.Stats().Brokers["audit"]; st.Switches != 1 || st.Returns != 0 || st.Published.DroppedTotal() > 0 {
+			t.Errorf("%+v", st)
+		}
+		audit.feel(well)
+		time.Sleep(2 * time.Minute)
+		w.emit(ids("d.x", 1)...)
+		synctest.Wait()
+		if st := w.Stats().Brokers["audit"]; st.Returns != 1 || st.Unavailable {
+			t.Errorf("%+v", st)
+		}
+		w.close()
+	})
+}
+
+// A deaf broker answers every ping.
+type deaf struct{ *moody }
+
+func (deaf) Ping(context.Context) error { return nil }
+
+func TestARefusalIsAnAnswerAndNeverFallsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		main, audit := newMoody(false), newMoody(false)
+		w := newPair(t, main, audit, bus.Config{})
+		audit.feel(picky)
+		for range 100 {
+			w.emit(ids("d.x", 1)...)
+			time.Sleep(time.Second)
+		}
+		w.close()
+		if st := w.Stats().Brokers["audit"]; st.Published.Rejected != 100 || st.Switches != 0 || len(main.taken()) > 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestAMessageGoesToTheBrokerThatItNames(t *testing.T) {
+	main, audit := newMoody(false), newMoody(false)
+	w := newPair(t, main, audit, bus.Config{})
+	msgs, err := w.Pack(t.Context(), schema.Event{ID: "3", Type: "c.x"}, schema.Event{ID: "4", Type: "d.x"})
+	if err != nil || len(msgs) != 3 || msgs[0].Broker != "main" || msgs[1].Broker != "audit" || msgs[2].Broker != "audit" {
+		t.Fatalf("packed %+v, %v", msgs, err)
+	}
+	byChannel, unruly := msgs[2], msgs[0]
+	byChannel.Broker, byChannel.ID = "", "5"
+	unruly.Broker, unruly.Channel, unruly.ID = "audit", "y.z", "6"
+	elsewhere := unruly
+	elsewhere.Broker, elsewhere.ID = "", "7"
+	if err := w.Send(t.Context(), append(msgs, byChannel, unruly, elsewhere)); err != nil {
+		t.Fatal(err)
+	}
+	got := audit.taken()
+	slices.Sort(got)
+	if fmt.Sprint(main.taken(), got) != "[3@x.c 7@y.z] [3@x.c 4@x.d 5@x.d 6@y.z]" {
+		t.Errorf("main took %v, audit %v", main.taken(), got)
+	}
+	ambiguous, unknown := msgs[0], msgs[0]
+	ambiguous.Broker, unknown.Broker = "", "nope"
+	for _, m := range []brokers.Message{ambiguous, unknown} {
+		err := w.Send(t.Context(), []brokers.Message{m})
+		if ee := new(bus.EventError); !errors.As(err, &ee) || !strings.Contains(err.Error(), "main, audit") {
+			t.Errorf("broker %q: %v", m.Broker, err)
+		}
+	}
+}
+
+func TestHealthTellsBrokersAndSubscriptionsApart(t *testing.T) {
+	main, audit := newMoody(false), newMoody(false)
+	w := newPair(t, main, audit, bus.Config{})
+	w.subscribe(bus.Subscription{Name: "s", Channels: []string{"x.c"}, Handler: func(context.Context, schema.Event) error { return nil }})
+	w.run()
+	if err := w.Health(t.Context()); err != nil {
+		t.Errorf("all is well: %v", err)
+	}
+	audit.feel(frozen)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	h := w.Check(ctx)
+	var be *bus.BrokerError
+	if h.Brokers["main"] != nil || !errors.As(h.Brokers["audit"], &be) || be.Broker != "audit" || h.Err() == nil {
+		t.Errorf("%+v", h)
+	}
+	if s := h.Subscriptions["s"]; len(s) != 2 || s["main"] != nil || s["audit"] != nil {
+		t.Errorf("%+v", h.Subscriptions)
+	}
+}
+
+func TestPromisesAreCheckedOnEveryBrokerThatASubscriptionReads(t *testing.T) {
+	w := newPair(t, memory.New(), groupless{memory.New()}, bus.Config{})
+	handler := func(context.Context, schema.Event) error { return nil }
+	_, err := w.Subscribe(bus.Subscription{Name: "billing", Channels: []string{"x.c"}, Group: "g", Handler: handler})
+	var ce *brokers.CapabilityError
+	if !errors.As(err, &ce) || ce.Name != "audit" || !strings.Contains(err.Error(), "broker audit") {
+		t.Errorf("got %v", err)
+	}
+	w.subscribe(bus.Subscription{Name: "main alone", Channels: []string{"x.c"}, Brokers: []string{"main"}, Group: "g", Handler: handler})
+	_, err = w.Subscribe(bus.Subscription{Name: "nowhere", Channels: []string{"x.c"}, Brokers: []string{"nope"}, Handler: handler})
+	if err == nil || !strings.Contains(err.Error(), "main, audit") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type groupless struct{ brokers.Conn }
+
+func (g groupless) Capabilities() brokers.Capabilities {
+	c := g.Conn.Capabilities()
+	c.Groups = false
+	return c
+}
+
+func TestLagAndEnsureChannelsAskEveryBroker(t *testing.T) {
+	main, audit := memory.New(), memory.New()
+	w := newPair(t, main, audit, bus.Config{})
+	w.subscribe(bus.Subscription{
+		Name: "s", Channels: []string{"x.c", "x.d", "x.b"}, Group: "g", Handler: func(context.Context, schema.Event) error { return nil },
+	})
+	if err := w.EnsureChannels(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.publish(ids("c.x", 3)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.publish(ids("d.x", 2)...); err != nil {
+		t.Fatal(err)
+	}
+	lags, err := w.Lag(t.Context())
+	var got []string
+	for _, l := range lags {
+		got = append(got, fmt.Sprint(l.Broker, " ", l.Group, " ", l.Channel, " ", l.Waiting))
+	}
+	want := []string{"main g x.c 3", "main g x.d 0", "audit g x.b 0", "audit g x.c 3", "audit g x.d 2"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	w.run()
+	w.until("the group has caught up", func() bool { return w.Stats().Subscriptions["s"].Received == 8 })
+}
+
+// A stubborn broker creates nothing, until it does.
+type stubborn struct {
+	brokers.Conn
+	mu        sync.Mutex
+	tries     int
+	permanent bool
+}
+
+func (s *stubborn) Retryable(error) bool { return !s.permanent }
+
+func (s *stubborn) Provision(context.Context, brokers.Provision) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tries++; s.permanent || s.tries < 3 {
+		return errors.New("the account may not create topics")
+	}
+	return nil
+}
+
+func TestTheStartCreatesWhatIsMissingBeforeItSubscribes(t *testing.T) {
+	audit := &stubborn{Conn: memory.New()}
+	w := newPair(t, memory.New(), audit, bus.Config{EnsureChannels: true})
+	w.subscribe(bus.Subscription{Name: "s", Channels: []string{"x.c"}, Handler: func(context.Context, schema.Event) error { return nil }})
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if audit.tries != 3 {
+		t.Errorf("it was tried %d times", audit.tries)
+	}
+}
+
+func TestAnAccountThatMayNotCreateEndsTheStartWithTheBrokersName(t *testing.T) {
+	w := newPair(t, memory.New(), &stubborn{Conn: memory.New(), permanent: true}, bus.Config{EnsureChannels: true})
+	w.subscribe(bus.Subscription{Name: "s", Channels: []string{"x.c"}, Handler: func(context.Context, schema.Event) error { return nil }})
+	err := w.Start(t.Context())
+	var be *bus.BrokerError
+	if !errors.As(err, &be) || be.Broker != "audit" || !strings.Contains(err.Error(), "may not create topics") {
+		t.Errorf("got %v", err)
+	}
+}
