@@ -18,7 +18,7 @@ type layer struct {
 var testHelpers = []string{"internal/testbroker"}
 
 // public is what a program outside of the repository could import.
-var public = []string{"schema/...", "router/...", "brokers/...", "bus/..."}
+var public = []string{"schema/...", "router/...", "brokers/...", "bus/...", "watermill"}
 
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
@@ -40,6 +40,10 @@ var layers = []layer{
 	{
 		folder:  "bus/...",
 		imports: []string{"schema", "router/...", "brokers", "internal/pattern", "internal/yamlfile"}, tests: public,
+	},
+	{
+		folder:  "watermill",
+		imports: []string{"schema", "router/...", "brokers", "bus", "internal/lifetime"}, tests: public,
 	},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},

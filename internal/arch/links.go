@@ -34,12 +34,16 @@ const (
 	nuid       = "github.com/nats-io/nuid"
 	compress   = "github.com/klauspost/compress"
 	crypto     = "golang.org/x/crypto"
-	kafkaGo    = "github.com/segmentio/kafka-go" // and what it needs itself:
-	lz4        = "github.com/pierrec/lz4/v4"     // as above
-	scram      = "github.com/xdg-go/scram"       // logins
-	pbkdf2     = "github.com/xdg-go/pbkdf2"      // of scram
-	stringprep = "github.com/xdg-go/stringprep"  // of scram
-	text       = "golang.org/x/text"             // of stringprep
+	kafkaGo    = "github.com/segmentio/kafka-go"      // and what it needs itself:
+	lz4        = "github.com/pierrec/lz4/v4"          // as above
+	scram      = "github.com/xdg-go/scram"            // logins
+	pbkdf2     = "github.com/xdg-go/pbkdf2"           // of scram
+	stringprep = "github.com/xdg-go/stringprep"       // of scram
+	text       = "golang.org/x/text"                  // of stringprep
+	watermill  = "github.com/ThreeDotsLabs/watermill" // its types, and what it needs itself:
+	pkgErrors  = "github.com/pkg/errors"
+	shortuuid  = "github.com/lithammer/shortuuid/v3"
+	ulid       = "github.com/oklog/ulid"
 )
 
 var (
@@ -64,6 +68,7 @@ var links = map[string][]string{
 	"brokers/kafka":      kafkaLinks,
 	"brokers/all":        slices.Concat(redisLinks, natsLinks, kafkaLinks),
 	"bus":                routerLinks,
+	"watermill":          append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),
 }
 
 var linkRules = []Rule{

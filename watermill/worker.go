@@ -1,0 +1,158 @@
+package watermill
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/components/delay"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
+)
+
+// work hands out one message after the other until the feed stops.
+func (f *feed) work() {
+	for {
+		it, ok := f.take()
+		if !ok {
+			return
+		}
+		f.handle(&it)
+		f.release(&it)
+	}
+}
+
+// take returns the first message whose key is with no other worker.
+func (f *feed) take() (item, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.stopped {
+		for i := range f.pending {
+			it := f.pending[i]
+			if it.key != "" && f.busy[it.key] {
+				continue
+			}
+			f.pending = slices.Delete(f.pending, i, i+1)
+			f.busy[it.key] = true
+			f.changed.Broadcast()
+			return it, true
+		}
+		f.changed.Wait()
+	}
+	return item{}, false
+}
+
+func (f *feed) release(it *item) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.busy, it.key)
+	f.changed.Broadcast()
+}
+
+// handle hands out a message until it is acked or leaves this process.
+func (f *feed) handle(it *item) {
+	for ; ; it.attempt++ {
+		switch f.attempt(it) {
+		case acked:
+			f.settle(it, brokers.Ack, 0)
+			return
+		case ended:
+			f.back(it, 0)
+			return
+		}
+		if most := f.sub.cfg.MaxAttempts; most > 0 && it.attempt >= most {
+			f.fail(it, ErrAttempts)
+			return
+		}
+		wait := f.wait(it)
+		if it.settler != nil && f.sub.caps.Order == brokers.OrderNone {
+			f.back(it, wait)
+			return
+		}
+		began := time.Now()
+		if !pause(f.stop, wait) {
+			f.back(it, max(0, wait-time.Since(began)))
+			return
+		}
+	}
+}
+
+func (f *feed) back(it *item, after time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.returnItem(it, after)
+}
+
+// wait is how long a message that was nacked waits. A wait of nothing would turn a dependency that is down for a second into
+// thousands of attempts, so that half of the ceiling is the least.
+func (f *feed) wait(it *item) time.Duration {
+	return max(f.sub.cfg.Redelivery.Delay(it.attempt, 0.5+rand.Float64()/2), delayedFor(it.message.Metadata))
+}
+
+// An outcome is how an attempt ended.
+type outcome uint8
+
+const (
+	acked outcome = iota
+	nacked
+	ended // the feed stopped before the message was handed out, or had to stop waiting for it
+)
+
+// attempt hands out one copy of a message and waits for what becomes of it.
+func (f *feed) attempt(it *item) outcome {
+	ctx, cancel := context.WithCancel(f.values)
+	defer cancel()
+	if it.attempt > 1 {
+		ctx = router.WithAttempt(ctx, it.attempt)
+	}
+	msg := message.NewMessage(it.message.UUID, it.message.Payload)
+	msg.Metadata = maps.Clone(it.message.Metadata)
+	msg.SetContext(ctx)
+	if !f.hand(msg) {
+		return ended
+	}
+	select {
+	case <-msg.Acked():
+		return acked
+	case <-msg.Nacked():
+		keepDelay(it.message.Metadata, msg.Metadata)
+		return nacked
+	case <-f.late:
+		return ended
+	}
+}
+
+// keepDelay carries what Watermill's DelayOnError has put into a message over to the next attempt, from where it grows.
+func keepDelay(to, from message.Metadata) {
+	for _, key := range []string{delay.DelayedForKey, delay.DelayedUntilKey} {
+		if v := from[key]; v != "" {
+			to[key] = v
+		}
+	}
+}
+
+// hand sends a message to whoever receives, and reports whether it was taken before the feed stopped.
+func (f *feed) hand(msg *message.Message) (taken bool) {
+	f.mu.Lock()
+	if f.stopped {
+		f.mu.Unlock()
+		return false
+	}
+	f.sending++
+	f.mu.Unlock()
+	select {
+	case f.out <- msg:
+		taken = true
+	case <-f.stop:
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sending--; f.stopped && f.sending == 0 {
+		close(f.out)
+	}
+	return taken
+}
