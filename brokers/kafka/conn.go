@@ -66,12 +66,10 @@ func Open(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	c.turn.Store(rand.Uint32())
 	c.cluster.init(c)
+	c.sockets.sec = &c.sec
 	c.client = &kafkago.Transport{
-		Dial: c.sockets.dialer, DialTimeout: set.dialTimeout, MetadataTTL: set.metadataTTL, ClientID: set.clientID,
+		Dial: c.sockets.secured, DialTimeout: set.dialTimeout, MetadataTTL: set.metadataTTL, ClientID: set.clientID,
 		SASL: c.sec.sasl(), Context: c.life,
-	}
-	if c.client.TLS, err = c.sec.config(); err != nil {
-		return nil, fmt.Errorf("kafka://: %w", err)
 	}
 	return c, nil
 }

@@ -30,11 +30,14 @@
 //	commit_interval     how often the settled part of each partition is committed (100ms)
 //	buffer_bytes        most bytes that are fetched and not settled, for one subscription (33554432)
 //	sasl                plain, scram-sha-256 or scram-sha-512 (plain where there is a user)
-//	password_file       file with the password, read anew for each connection
+//	password_file       file with the password
+//	password_env        variable of the environment with it
 //	tls                 true for TLS with the system's authorities (false)
 //	tls_ca              PEM file of the authorities that signed the brokers' certificates
 //	tls_cert            PEM file of the client's certificate
 //	tls_key             PEM file of its key
+//
+// Files are read again for each connection: a password or a certificate can be changed without a restart.
 //
 // # Subscriptions
 //

@@ -2,24 +2,23 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 // security is who we are and whom we trust. Each field may be empty.
 type security struct {
-	user, password, passwordFile string
-	mechanism                    string
-	tls                          bool
-	ca, cert, key                string
+	user, password string
+	source         tlsfile.Source
+	mechanism      string
+	tls            bool
+	files          tlsfile.Files
 }
 
 // mechanisms are the values of the parameter sasl.
@@ -45,20 +44,16 @@ func (s *security) check() error {
 		return errors.New("the parameter sasl is not plain, scram-sha-256 or scram-sha-512")
 	case s.mechanism != "" && s.user == "":
 		return errors.New("the parameter sasl needs a user: write kafka://user:password@host:9092")
-	case s.user == "" && (s.password != "" || s.passwordFile != ""):
+	case s.user == "" && (s.password != "" || s.source.Given()):
 		return errors.New("a password needs a user: write kafka://user:password@host:9092")
-	case s.password != "" && s.passwordFile != "":
-		return errors.New("there is a password in the URL and a password_file: give one of them")
 	}
-	if s.passwordFile != "" {
-		if _, err := os.ReadFile(s.passwordFile); err != nil {
-			return fmt.Errorf("password_file: %w", err)
+	s.tls = s.tls || s.files.Named()
+	if s.tls {
+		if _, err := s.files.Config(); err != nil {
+			return err
 		}
 	}
-	if s.ca != "" || s.cert != "" || s.key != "" {
-		s.tls = true
-	}
-	return nil
+	return s.source.Check(s.password)
 }
 
 // sasl returns nil where there is no user.
@@ -78,45 +73,15 @@ func (l login) Name() string { return strings.ToUpper(l.s.mechanism) }
 // Start begins one exchange.
 func (l login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
 	password := l.s.password
-	if l.s.passwordFile != "" {
-		b, err := os.ReadFile(l.s.passwordFile)
-		if err != nil {
-			return nil, nil, fmt.Errorf("password_file: %w", err)
+	if l.s.source.Given() {
+		var err error
+		if password, err = l.s.source.Read(); err != nil {
+			return nil, nil, err
 		}
-		password = strings.TrimRight(string(b), "\r\n")
 	}
 	m, err := mechanisms[l.s.mechanism](l.s.user, password)
 	if err != nil {
 		return nil, nil, errors.New("the user or the password has characters that SCRAM does not allow")
 	}
 	return m.Start(ctx)
-}
-
-// config returns nil where there is no TLS.
-func (s *security) config() (*tls.Config, error) {
-	if !s.tls {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls_ca: the file has no certificate in PEM form")
-		}
-	}
-	if (s.cert == "") != (s.key == "") {
-		return nil, errors.New("tls_cert and tls_key go together: give both or none")
-	}
-	if s.cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
-		if err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

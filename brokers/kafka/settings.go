@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 // settings are what the URL's parameters say.
@@ -62,9 +63,10 @@ func readURL(u *brokers.URL) (settings, []string, security, error) {
 	s.bufferBytes = u.IntParam("buffer_bytes", s.bufferBytes, 1, 1<<40)
 	sec := security{
 		user: u.User, password: u.Password,
-		mechanism: u.Param("sasl", ""), passwordFile: u.Param("password_file", ""),
-		tls: u.BoolParam("tls", false),
-		ca:  u.Param("tls_ca", ""), cert: u.Param("tls_cert", ""), key: u.Param("tls_key", ""),
+		mechanism: u.Param("sasl", ""),
+		source:    tlsfile.Source{File: u.Param("password_file", ""), Env: u.Param("password_env", "")},
+		tls:       u.BoolParam("tls", false),
+		files:     tlsfile.Files{CA: u.Param("tls_ca", ""), Cert: u.Param("tls_cert", ""), Key: u.Param("tls_key", "")},
 	}
 	if err := u.ParamsErr(); err != nil {
 		return s, nil, sec, err

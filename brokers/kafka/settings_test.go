@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 func read(t *testing.T, url string) (settings, []string, security, error) {
@@ -51,7 +52,7 @@ func TestAURLThatCanNeverWorkIsRefusedWithoutItsPassword(t *testing.T) {
 		{"kafka://u:s3cret@h?sasl=kerberos", "sasl is not plain, scram-sha-256 or scram-sha-512"},
 		{"kafka://h?sasl=plain", "needs a user"},
 		{"kafka://:s3cret@h", "needs a user"},
-		{"kafka://u:s3cret@h?password_file=x", "give one of them"},
+		{"kafka://u:s3cret@h?password_file=x", "given twice"},
 		{"kafka://u@h?password_file=/no/such/file", "password_file"},
 		{"kafka://h?tls_ca=/no/such/file", "tls_ca"},
 		{"kafka://h?tls_cert=a", "go together"},
@@ -66,7 +67,7 @@ func TestAURLThatCanNeverWorkIsRefusedWithoutItsPassword(t *testing.T) {
 
 func TestALoginUsesThePasswordThatTheFileHasThen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
-	s := security{user: "u", mechanism: "plain", passwordFile: file}
+	s := security{user: "u", mechanism: "plain", source: tlsfile.Source{File: file}}
 	for _, password := range []string{"first", "second"} {
 		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/lifetime"
+	"github.com/eventbus-go/eventbus/internal/relink"
 )
 
 // The schemes of this package.
@@ -32,8 +33,8 @@ var corePromises = brokers.Capabilities{
 // A base is what the connections of both drivers have in common.
 type base struct {
 	set settings
-	pub *link // publishes; a server that does not take what is published slows no subscription
-	sub *link // subscribes
+	// pub publishes, sub subscribes: a server that does not take what is published slows no subscription.
+	pub, sub *relink.Link[*session]
 
 	calls lifetime.Gate     // the calls of Publish, Ping and Subscribe
 	execs lifetime.Gate     // the goroutines that talk to the server for them, which may outlive them
@@ -42,9 +43,21 @@ type base struct {
 	once  sync.Once
 }
 
-func (c *base) init(ctx context.Context, set settings) {
+// init makes the links. opened is called with each new session that publishes, before anybody else gets it.
+func (c *base) init(ctx context.Context, set settings, opened func(*session) error) {
 	c.set, c.late = set, make(chan struct{})
-	c.pub, c.sub = newLink(ctx, set), newLink(ctx, set)
+	c.sub = relink.New(ctx, brokers.ErrClosed, func(ctx context.Context) (*session, error) { return newSession(ctx, set) })
+	c.pub = relink.New(ctx, brokers.ErrClosed, func(ctx context.Context) (*session, error) {
+		s, err := newSession(ctx, set)
+		if err != nil || opened == nil {
+			return s, err
+		}
+		if err := opened(s); err != nil {
+			s.Close()
+			return nil, err
+		}
+		return s, nil
+	})
 }
 
 // Open opens a connection for a nats or nats+js URL: see the package comment. It does not wait for the server. It reports
@@ -58,7 +71,7 @@ func Open(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 		return newJet(ctx, set), nil
 	}
 	c := &core{free: make(chan *publication, freePublications)}
-	c.init(ctx, set)
+	c.init(ctx, set, nil)
 	return c, nil
 }
 
@@ -78,7 +91,7 @@ func (c *base) Ping(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { // the client waits for a write that is under way, whatever the context says
 		defer c.execs.Leave()
-		s, err := c.pub.now(ctx)
+		s, err := c.pub.Now(ctx)
 		if err == nil {
 			err = s.flush(ctx)
 		}
@@ -95,7 +108,7 @@ func (c *base) Ping(ctx context.Context) error {
 // disconnect ends the sessions, and with them what the goroutines of calls that gave up are waiting for.
 func (c *base) disconnect(ctx context.Context) error {
 	execs := c.execs.Close()
-	pub, sub := c.pub.close(), c.sub.close()
+	pub, sub := c.pub.Close(), c.sub.Close()
 	for _, done := range []<-chan struct{}{pub, sub, execs} {
 		if err := await(ctx, done); err != nil {
 			return err

@@ -26,6 +26,7 @@
 //	max_bytes        longest body that is published (1032192: the server's max_payload of 1 MiB without room for headers)
 //	client_name      what the connections are called in the server's monitoring (eventbus)
 //	password_file    file with the user's password
+//	password_env     variable of the environment with it
 //	token_file       file with a token; nats://token@host works, too
 //	nkey_seed        file with the seed of an nkey
 //	creds            credentials file (a JWT and the seed of its nkey)

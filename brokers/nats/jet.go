@@ -40,8 +40,7 @@ var (
 
 func newJet(ctx context.Context, set settings) *jet {
 	c := &jet{streams: make(map[string]bool), tokens: make(chan struct{}, windowChunks)}
-	c.init(ctx, set)
-	c.pub.opened = openAcks
+	c.init(ctx, set, openAcks)
 	return c
 }
 

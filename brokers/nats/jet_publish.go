@@ -36,7 +36,7 @@ type acks struct {
 }
 
 // openAcks subscribes to the session's confirmations.
-func openAcks(_ context.Context, s *session) error {
+func openAcks(s *session) error {
 	a := &acks{prefix: natsgo.NewInbox() + ".", chunks: make(map[string]*chunk)}
 	sub, err := s.nc.Subscribe(a.prefix+"*.*", a.receive)
 	if err != nil {
@@ -209,7 +209,7 @@ func (c *jet) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}
-	s, err := c.pub.now(ctx)
+	s, err := c.pub.Now(ctx)
 	if err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}

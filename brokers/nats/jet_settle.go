@@ -90,7 +90,7 @@ func (m *member) answer(ctx context.Context, answers []answer) error {
 // changes nothing the second time.
 func (m *member) sendUntilRead(ctx context.Context, answers []answer) error {
 	for {
-		s, err := m.conn.sub.next(ctx, func(error) error { return nil })
+		s, err := m.conn.sub.Next(ctx, func(error) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func (m *member) settleRest(ctx context.Context) {
 		select {
 		case <-m.leases.changed:
 		case <-renew.C:
-			if s := m.conn.sub.alive(); s != nil {
+			if s := m.conn.sub.Alive(); s != nil {
 				m.renew(s)
 			}
 		case <-m.conn.late:
@@ -193,7 +193,7 @@ func (m *member) settleRest(ctx context.Context) {
 
 // giveUp gives back what is not settled.
 func (m *member) giveUp(ctx context.Context) {
-	s := m.conn.sub.alive()
+	s := m.conn.sub.Alive()
 	if s == nil {
 		return
 	}
@@ -208,7 +208,7 @@ func (m *member) giveUp(ctx context.Context) {
 
 // forget deletes the consumers that nobody else uses; else the server does so after a while.
 func (m *member) forget(ctx context.Context) {
-	s := m.conn.sub.alive()
+	s := m.conn.sub.Alive()
 	if s == nil || m.feeds[0].group != "" || !m.everReady {
 		return
 	}

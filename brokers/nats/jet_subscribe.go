@@ -64,7 +64,7 @@ type member struct {
 // run holds the subscription until ctx ends and everything is settled, then returns nil, or an error where it cannot be had.
 func (m *member) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		s, err := m.conn.sub.next(ctx, m.failed)
+		s, err := m.conn.sub.Next(ctx, m.failed)
 		if err == nil {
 			err = m.serve(ctx, s)
 		}
@@ -112,7 +112,7 @@ func (m *member) serve(ctx context.Context, s *session) error {
 		if err := m.failed(deniedAPI(s.after(before), err)); err != nil {
 			return err
 		}
-		pause, cancel := context.WithTimeout(ctx, backoffMax/2)
+		pause, cancel := context.WithTimeout(ctx, pauseOnRefusal/2)
 		defer cancel()
 		select {
 		case <-pause.Done():

@@ -6,10 +6,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -188,4 +190,135 @@ func TestAURLThatCanNeverWorkIsRefusedByOpen(t *testing.T) {
 			t.Errorf("%s: %v, want an error about %s", query, err, word)
 		}
 	}
+}
+
+// An operator signs an account, the account signs a user, and the server knows the operator: what managed NATS services do.
+func TestACredentialsFileLogsIn(t *testing.T) {
+	operator, account, system := newKey(t, nkeys.CreateOperator), newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateAccount)
+	accountClaims := jwt.NewAccountClaims(account.public)
+	accountClaims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+	operatorJWT := encode(t, jwt.NewOperatorClaims(operator.public), operator.pair)
+	accountJWT := encode(t, accountClaims, operator.pair)
+	systemJWT := encode(t, jwt.NewAccountClaims(system.public), operator.pair)
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true, Config: fmt.Sprintf(
+		"operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: { %s: %s, %s: %s }\n",
+		operatorJWT, system.public, account.public, accountJWT, system.public, systemJWT)})
+	creds := func(signer nkeys.KeyPair) string {
+		user := newKey(t, nkeys.CreateUser)
+		text, err := jwt.FormatUserConfig(encode(t, jwt.NewUserClaims(user.public), signer), user.seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for _, scheme := range bothSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			works(t, scheme+server.Addr()+"?creds="+file(t, creds(account.pair)))
+			stranger := creds(newKey(t, nkeys.CreateAccount).pair)
+			refuses(t, scheme+server.Addr()+"?creds="+file(t, stranger), "authorization", stranger)
+		})
+	}
+}
+
+type key struct {
+	pair   nkeys.KeyPair
+	public string
+	seed   []byte
+}
+
+func newKey(t *testing.T, create func() (nkeys.KeyPair, error)) key {
+	t.Helper()
+	pair, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _ := pair.PublicKey()
+	seed, _ := pair.Seed()
+	return key{pair, public, seed}
+}
+
+func encode(t *testing.T, claims jwt.Claims, signer nkeys.KeyPair) string {
+	t.Helper()
+	text, err := claims.Encode(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A file is replaced, the connection breaks, and the next one has what the file says then: no restart of the service. The
+// server is told of the new password, or of new certificates of a new authority, at its own restart.
+func TestCredentialsAreReplacedWithoutARestart(t *testing.T) {
+	password, token := filepath.Join(t.TempDir(), "password"), filepath.Join(t.TempDir(), "token")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name, file, url, config string
+	}{
+		{"password", password, "bus@HOST?password_file=" + url.QueryEscape(password), "authorization { user: bus, password: %q }"},
+		{"token", token, "HOST?token_file=" + url.QueryEscape(token), "authorization { token: %q }"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			secret := filepath.Join(t.TempDir(), "server.conf")
+			write(secret, fmt.Sprintf(tt.config, "first"))
+			write(tt.file, "first\n")
+			server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true, Config: include(secret)})
+			for _, scheme := range bothSchemes {
+				c, r := open(t, scheme+strings.Replace(tt.url, "HOST", server.Addr(), 1)), newRecorder()
+				subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "", Channels: []string{"rotate.a"}})
+				write(secret, fmt.Sprintf(tt.config, "second"))
+				write(tt.file, "second\n")
+				if err := server.Restart(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, 10*time.Second, "a message arrives with the new secret", func() bool {
+					return c.Publish(t.Context(), messages(1, "rotate.a")) == nil && r.has("body-0")
+				})
+				write(secret, fmt.Sprintf(tt.config, "first"))
+				write(tt.file, "first\n")
+				if err := server.Restart(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// include is the line of a server's configuration that reads another file; the path is relative to the configuration's.
+func include(path string) string {
+	return "include " + strconv.Quote(strings.Repeat("../", 20)+strings.TrimPrefix(path, "/")) + "\n"
+}
+
+func TestCertificatesAreReplacedWithoutARestart(t *testing.T) {
+	old, next := testbroker.NewTLSFiles(t), testbroker.NewTLSFiles(t)
+	mine := testbroker.NewTLSFiles(t) // the paths that the server and the service know
+	replace := func(with *testbroker.TLSFiles) {
+		for to, from := range map[string]string{
+			mine.CA: with.CA, mine.ServerCert: with.ServerCert, mine.ServerKey: with.ServerKey,
+			mine.ClientCert: with.ClientCert, mine.ClientKey: with.ClientKey,
+		} {
+			text, err := os.ReadFile(from)
+			if err == nil {
+				err = os.WriteFile(to, text, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replace(old)
+	server := testbroker.AnyNATS(t, testbroker.NATSOptions{Config: fmt.Sprintf(
+		"tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", mine.ServerCert, mine.ServerKey, mine.CA)})
+	c, r := open(t, server.URL()+"?tls_ca="+mine.CA+"&tls_cert="+mine.ClientCert+"&tls_key="+mine.ClientKey), newRecorder()
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{"rotate.a"}})
+	replace(next)
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "a message arrives with the new certificates", func() bool {
+		return c.Publish(t.Context(), messages(1, "rotate.a")) == nil && r.has("body-0")
+	})
 }

@@ -48,7 +48,7 @@ func (c *core) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}
-	s, err := c.pub.now(ctx)
+	s, err := c.pub.Now(ctx)
 	if err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}

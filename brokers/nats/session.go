@@ -147,8 +147,11 @@ func (s *session) flush(ctx context.Context) error {
 	return s.nc.FlushWithContext(ctx)
 }
 
-// close ends the session at once, even where the client is in the middle of a write.
-func (s *session) close() {
+// Over is relink.Session's.
+func (s *session) Over() <-chan struct{} { return s.over }
+
+// Close ends the session at once, even where the client is in the middle of a write.
+func (s *session) Close() {
 	s.wire.abort()
 	s.nc.Close()
 	<-s.over

@@ -1,8 +1,6 @@
 package nats
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 // settings are what the URL says, of both drivers.
@@ -28,7 +27,7 @@ type settings struct {
 	headers      headerMode
 	buffer       limits
 	login        login
-	tls          tlsFiles
+	tls          tlsSettings
 	jet          jetSettings
 }
 
@@ -64,12 +63,13 @@ func readURL(u *brokers.URL) (settings, error) {
 	s.pingInterval = u.DurationParam("ping_interval", s.pingInterval)
 	s.maxBytes = u.IntParam("max_bytes", s.maxBytes, 1, 64<<20)
 	s.clientName = u.Param("client_name", s.clientName)
-	s.login.tokenFile, s.login.passwordFile = u.Param("token_file", ""), u.Param("password_file", "")
+	s.login.tokenFile = u.Param("token_file", "")
+	s.login.source = tlsfile.Source{File: u.Param("password_file", ""), Env: u.Param("password_env", "")}
 	s.login.creds, s.login.nkey = u.Param("creds", ""), u.Param("nkey_seed", "")
 	s.login.user, s.login.password = u.User, u.Password
 	s.tls.on = u.BoolParam("tls", false)
 	s.tls.first = u.BoolParam("tls_first", false)
-	s.tls.ca, s.tls.cert, s.tls.key = u.Param("tls_ca", ""), u.Param("tls_cert", ""), u.Param("tls_key", "")
+	s.tls.files = tlsfile.Files{CA: u.Param("tls_ca", ""), Cert: u.Param("tls_cert", ""), Key: u.Param("tls_key", "")}
 	mode := u.Param("headers", "needed")
 	if u.Scheme == jetScheme {
 		s.jet.read(u)
@@ -158,8 +158,9 @@ func (s settings) options() ([]natsgo.Option, error) {
 
 // A login is how a session proves who it is; at most one way is given.
 type login struct {
-	user, password                       string
-	passwordFile, tokenFile, creds, nkey string
+	user, password         string
+	source                 tlsfile.Source
+	tokenFile, creds, nkey string
 }
 
 func (l login) options() ([]natsgo.Option, error) {
@@ -172,13 +173,10 @@ func (l login) options() ([]natsgo.Option, error) {
 	switch {
 	case ways > 1:
 		return nil, errors.New("give one of user and password, token_file, creds and nkey_seed")
-	case l.passwordFile != "" && (l.user == "" || l.password != ""):
-		return nil, errors.New("password_file goes with a user and without a password in the URL")
-	case l.passwordFile != "":
-		password, err := secret("password_file", l.passwordFile)
-		return []natsgo.Option{natsgo.UserInfo(l.user, password)}, err
+	case l.source.Given():
+		return l.fromSource()
 	case l.tokenFile != "":
-		token, err := secret("token_file", l.tokenFile)
+		token, err := tlsfile.Secret("token_file", l.tokenFile)
 		return []natsgo.Option{natsgo.Token(token)}, err
 	case l.creds != "":
 		if _, err := os.Stat(l.creds); err != nil {
@@ -199,60 +197,35 @@ func (l login) options() ([]natsgo.Option, error) {
 	return nil, nil
 }
 
-// secret reads a file that holds nothing but a secret.
-func secret(param, path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", param, err)
+// fromSource is options for a password that is not in the URL.
+func (l login) fromSource() ([]natsgo.Option, error) {
+	if l.user == "" {
+		return nil, errors.New("password_file and password_env go with a user: write nats://user@host")
 	}
-	if s := strings.TrimSpace(string(text)); s != "" {
-		return s, nil
+	if err := l.source.Check(l.password); err != nil {
+		return nil, err
 	}
-	return "", fmt.Errorf("%s: the file is empty", param)
+	password, err := l.source.Read()
+	return []natsgo.Option{natsgo.UserInfo(l.user, password)}, err
 }
 
-// tlsFiles are the paths that the URL names; each may be empty. Naming one switches TLS on.
-type tlsFiles struct {
-	on, first     bool
-	ca, cert, key string
+// tlsSettings are what the URL says of TLS. Naming a file switches it on.
+type tlsSettings struct {
+	on, first bool
+	files     tlsfile.Files
 }
 
-func (f tlsFiles) options() ([]natsgo.Option, error) {
-	if !f.on && !f.first && f.ca == "" && f.cert == "" && f.key == "" {
+func (t tlsSettings) options() ([]natsgo.Option, error) {
+	if !t.on && !t.first && !t.files.Named() {
 		return nil, nil
 	}
-	config, err := f.config()
+	config, err := t.files.Config()
 	if err != nil {
 		return nil, err
 	}
 	out := []natsgo.Option{natsgo.Secure(config)}
-	if f.first {
+	if t.first {
 		out = append(out, natsgo.TLSHandshakeFirst())
 	}
 	return out, nil
-}
-
-func (f tlsFiles) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls_ca: the file has no certificate in PEM form")
-		}
-	}
-	if (f.cert == "") != (f.key == "") {
-		return nil, errors.New("tls_cert and tls_key go together: give both or none")
-	}
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("tls_cert and tls_key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

@@ -8,6 +8,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/relink"
 )
 
 const (
@@ -17,6 +18,8 @@ const (
 	tooLargeKept = 4 << 10
 	// inbox is how many messages the client keeps for a receiver, which does nothing but move them to its queue.
 	inbox = 8 << 10
+	// pauseOnRefusal is how long what the server refused is not tried again.
+	pauseOnRefusal = time.Second
 )
 
 // Subscribe feeds sink from the connection that all subscriptions share: see brokers.Conn. After ctx's end it hands over
@@ -52,7 +55,7 @@ func (c *core) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 
 // A receiver is the reading side of a subscription: over one session after the other.
 type receiver struct {
-	link     *link
+	link     *relink.Link[*session]
 	patterns []brokers.Pattern
 	queue    *queue
 
@@ -70,7 +73,7 @@ type outage struct {
 // run holds the subscription until ctx ends, then returns nil, or an error where it cannot be had at all.
 func (r *receiver) run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		s, err := r.link.next(ctx, r.failed)
+		s, err := r.link.Next(ctx, r.failed)
 		if err == nil {
 			err = r.listen(ctx, s)
 		}
@@ -168,7 +171,7 @@ func (r *receiver) broke(ctx context.Context, s *session) error {
 
 // pause waits before a channel that the server refused is tried again.
 func (r *receiver) pause(ctx context.Context, s *session) error {
-	ctx, cancel := context.WithTimeout(ctx, backoffMax)
+	ctx, cancel := context.WithTimeout(ctx, pauseOnRefusal)
 	defer cancel()
 	return r.broke(ctx, s)
 }
