@@ -136,6 +136,7 @@ func (k *cluster) ensure(ctx context.Context, names []string) (map[string]*topic
 		if failed[name] == nil {
 			failed[name] = kafkago.UnknownTopicOrPartition
 		}
+		failed[name] = missingTopic(name, k.c.set.create, failed[name])
 	}
 	return topics, failed, nil
 }

@@ -10,7 +10,6 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
-	"github.com/segmentio/kafka-go/protocol/listoffsets"
 )
 
 // The longest that a broker keeps a fetch without a message, and how long where a partition that is not asked for may soon
@@ -256,47 +255,4 @@ func (s *subscription) recover(ctx context.Context, p *partition) {
 	} else {
 		s.missed(-1, kafkago.OffsetOutOfRange)
 	}
-}
-
-// offset asks for the first or the last offset of a partition.
-func (c *conn) offset(ctx context.Context, at tp, which int64) (int64, error) {
-	offsets, err := c.offsets(ctx, []tp{at}, which)
-	return offsets[at], err
-}
-
-// offsets asks for the first or the last offsets of partitions.
-func (c *conn) offsets(ctx context.Context, places []tp, which int64) (map[tp]int64, error) {
-	out := make(map[tp]int64, len(places))
-	if len(places) == 0 {
-		return out, nil
-	}
-	byTopic := make(map[string]int)
-	req := &listoffsets.Request{ReplicaID: -1}
-	for _, at := range places {
-		i, known := byTopic[at.topic]
-		if !known {
-			i = len(req.Topics)
-			byTopic[at.topic] = i
-			req.Topics = append(req.Topics, listoffsets.RequestTopic{Topic: at.topic})
-		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, listoffsets.RequestPartition{
-			Partition: int32(at.id), CurrentLeaderEpoch: -1, Timestamp: which,
-		})
-	}
-	r, err := ask[*listoffsets.Response](ctx, c, req)
-	if err != nil {
-		return nil, err
-	}
-	for i := range r.Topics {
-		for _, p := range r.Topics[i].Partitions {
-			if err := codeError(p.ErrorCode); err != nil {
-				return nil, err
-			}
-			out[tp{r.Topics[i].Topic, int(p.Partition)}] = p.Offset
-		}
-	}
-	if len(out) < len(places) {
-		return nil, kafkago.UnknownTopicOrPartition
-	}
-	return out, nil
 }

@@ -8,8 +8,6 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/leavegroup"
-	"github.com/segmentio/kafka-go/protocol/offsetcommit"
-	"github.com/segmentio/kafka-go/protocol/offsetfetch"
 )
 
 // A member is the keeper of a subscription with a group. It speaks Kafka's group protocol itself rather than through the
@@ -48,7 +46,7 @@ func (m *member) run() error {
 		switch {
 		case isClosed(m.k.ending):
 			return nil
-		case refused(err):
+		case refused(err), !isClosed(m.s.ready) && errors.As(err, new(badChannel)):
 			return err
 		case err == nil, errors.Is(err, kafkago.MemberIDRequired), errors.Is(err, kafkago.RebalanceInProgress):
 		case errors.Is(err, kafkago.UnknownMemberId), errors.Is(err, kafkago.FencedInstanceID):
@@ -229,40 +227,14 @@ func (m *member) commit(ctx context.Context) error {
 	if len(offsets) == 0 {
 		return nil
 	}
-	req := &offsetcommit.Request{
-		GroupID: m.group, GenerationID: m.generation, MemberID: m.id, RetentionTimeMs: -1,
-	}
-	byTopic := make(map[string]int)
-	for at, offset := range offsets {
-		i, known := byTopic[at.topic]
-		if !known {
-			i = len(req.Topics)
-			byTopic[at.topic] = i
-			req.Topics = append(req.Topics, offsetcommit.RequestTopic{Name: at.topic})
-		}
-		req.Topics[i].Partitions = append(req.Topics[i].Partitions, offsetcommit.RequestPartition{
-			PartitionIndex: int32(at.id), CommittedOffset: offset, CommittedLeaderEpoch: -1,
-		})
-	}
-	r, err := ask[*offsetcommit.Response](ctx, m.c, req)
-	if err != nil {
-		return err
-	}
-	for i := range r.Topics {
-		for _, p := range r.Topics[i].Partitions {
-			if e := codeError(p.ErrorCode); e != nil {
-				err = e
-				delete(offsets, tp{r.Topics[i].Name, int(p.PartitionIndex)})
-			}
-		}
-	}
+	err := m.c.commitOffsets(ctx, holder{m.group, m.generation, m.id}, offsets)
 	m.s.committed(offsets)
 	return err
 }
 
 // starts finds where to begin each partition.
 func (m *member) starts(parts []tp) ([]start, error) {
-	committed, err := m.committedOffsets(parts)
+	committed, err := m.c.committedOffsets(m.k.ctx, m.group, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -294,42 +266,6 @@ func (m *member) starts(parts []tp) ([]start, error) {
 			st.leader = t.leaders[at.id]
 		}
 		out = append(out, st)
-	}
-	return out, nil
-}
-
-// committedOffsets returns what the group has committed, -1 where it has nothing.
-func (m *member) committedOffsets(parts []tp) (map[tp]int64, error) {
-	out := make(map[tp]int64, len(parts))
-	if len(parts) == 0 {
-		return out, nil
-	}
-	req := &offsetfetch.Request{GroupID: m.group}
-	byTopic := make(map[string]int)
-	for _, at := range parts {
-		out[at] = -1
-		i, known := byTopic[at.topic]
-		if !known {
-			i = len(req.Topics)
-			byTopic[at.topic] = i
-			req.Topics = append(req.Topics, offsetfetch.RequestTopic{Name: at.topic})
-		}
-		req.Topics[i].PartitionIndexes = append(req.Topics[i].PartitionIndexes, int32(at.id))
-	}
-	r, err := ask[*offsetfetch.Response](m.k.ctx, m.c, req)
-	if err == nil {
-		err = codeError(r.ErrorCode)
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i := range r.Topics {
-		for _, p := range r.Topics[i].Partitions {
-			if err := codeError(p.ErrorCode); err != nil {
-				return nil, err
-			}
-			out[tp{r.Topics[i].Name, int(p.PartitionIndex)}] = p.CommittedOffset
-		}
 	}
 	return out, nil
 }

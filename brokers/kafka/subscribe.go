@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -170,7 +171,7 @@ func (t *tail) run() error {
 	defer t.fetch.stop()
 	wait := pauseOnError
 	for {
-		if err := t.look(); refused(err) {
+		if err := t.look(); refused(err) || !isClosed(t.s.ready) && errors.As(err, new(badChannel)) {
 			return err
 		} else if err == nil {
 			t.s.confirm()

@@ -78,14 +78,7 @@ func (s *subscription) literals() []string {
 	return out
 }
 
-func (s *subscription) wants(topic string) bool {
-	for _, p := range s.patterns {
-		if p.Match(topic) {
-			return true
-		}
-	}
-	return false
-}
+func (s *subscription) wants(topic string) bool { return matches(s.patterns, topic) }
 
 func (s *subscription) unsettled() int {
 	s.mu.Lock()

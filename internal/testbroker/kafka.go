@@ -20,19 +20,22 @@ import (
 // for in .cache/kafka of the repository, where scripts/ensure-kafka.sh puts them.
 const EnvKafka = "EVENTBUS_KAFKA_JARS"
 
-// The user that a Kafka with KafkaOptions.SASL knows, by PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+// The users that a Kafka with KafkaOptions.SASL knows: KafkaUser by PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512, and may do
+// everything; KafkaLeastUser by PLAIN, and may do what access control lists allow it. They have the same password.
 const (
-	KafkaUser     = "alice"
-	KafkaPassword = "kafka-s3cret"
+	KafkaUser      = "alice"
+	KafkaLeastUser = "bob"
+	KafkaPassword  = "kafka-s3cret"
 )
 
 // KafkaOptions say how a Kafka is started. The zero value is a single node of Apache Kafka with a plaintext listener.
 type KafkaOptions struct {
 	// Proxy puts a proxy before the plaintext listener that clients are told to use: see Kafka.Cut.
 	Proxy bool
-	// SASL opens a second listener whose clients have to log in as KafkaUser.
+	// SASL opens a second listener whose clients have to log in as KafkaUser or KafkaLeastUser.
 	SASL bool
-	// TLS opens a listener with a certificate of its own CA, which wants one of the client too: see Kafka.TLS.
+	// TLS opens a listener with a certificate of its own CA, which wants one of the client too: see Kafka.TLS. With SASL it
+	// opens another one besides, which has both and wants no certificate of the client.
 	TLS bool
 	// InProcess starts franz-go's fake in this process, which can only be closed.
 	InProcess bool
@@ -47,6 +50,7 @@ type Kafka struct {
 	opts                            KafkaOptions
 	jars, dir                       string
 	port, controller, sasl, tlsPort int
+	both                            int // of SASL over TLS
 	tls                             *TLSFiles
 	proxy                           *Proxy
 	version                         string
@@ -137,7 +141,7 @@ func InstalledKafka() bool {
 
 // prepare chooses ports, writes the configuration and formats the storage.
 func (k *Kafka) prepare(ctx context.Context) error {
-	for _, port := range []*int{&k.port, &k.controller, &k.sasl, &k.tlsPort} {
+	for _, port := range []*int{&k.port, &k.controller, &k.sasl, &k.tlsPort, &k.both} {
 		var err error
 		if *port, err = freePort(); err != nil {
 			return err
@@ -179,40 +183,6 @@ func (k *Kafka) prepare(ctx context.Context) error {
 func (k *Kafka) path(name string) string { return filepath.Join(k.dir, name) }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
-func (k *Kafka) properties() string {
-	listeners := "PLAINTEXT://" + loopback(k.port) + ",CONTROLLER://" + loopback(k.controller)
-	advertised := "PLAINTEXT://" + k.Addr()
-	lines := []string{
-		"process.roles=broker,controller", "node.id=1",
-		"controller.quorum.voters=1@" + loopback(k.controller), "controller.listener.names=CONTROLLER",
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SSL",
-		"inter.broker.listener.name=PLAINTEXT",
-		"log.dirs=" + k.path("data"), "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
-		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
-		"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false",
-	}
-	if k.opts.SASL {
-		listeners += ",LOGIN://" + loopback(k.sasl)
-		advertised += ",LOGIN://" + loopback(k.sasl)
-		const prefix, module = "listener.name.login.", "org.apache.kafka.common.security."
-		lines = append(lines,
-			prefix+"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-			prefix+"plain.sasl.jaas.config="+module+"plain.PlainLoginModule required user_"+KafkaUser+"=\""+KafkaPassword+"\";",
-			prefix+"scram-sha-256.sasl.jaas.config="+module+"scram.ScramLoginModule required;",
-			prefix+"scram-sha-512.sasl.jaas.config="+module+"scram.ScramLoginModule required;")
-	}
-	if k.tls != nil {
-		listeners += ",SECURE://" + loopback(k.tlsPort)
-		advertised += ",SECURE://" + loopback(k.tlsPort)
-		const prefix = "listener.name.secure.ssl."
-		lines = append(lines,
-			prefix+"keystore.type=PEM", prefix+"keystore.location="+k.tls.javaStore(),
-			prefix+"truststore.type=PEM", prefix+"truststore.location="+k.tls.CA, prefix+"client.auth=required")
-	}
-	lines = append(lines, "listeners="+listeners, "advertised.listeners="+advertised)
-	return strings.Join(append(lines, k.opts.Properties...), "\n") + "\n"
-}
 
 // launch starts the process and waits until it takes connections.
 func (k *Kafka) launch(ctx context.Context) error {
@@ -294,6 +264,9 @@ func (k *Kafka) URL() string { return "kafka://" + k.Addr() }
 
 // SASLAddr is host:port of the listener whose clients have to log in.
 func (k *Kafka) SASLAddr() string { return loopback(k.sasl) }
+
+// SecureAddr is host:port of the listener with TLS whose clients have to log in.
+func (k *Kafka) SecureAddr() string { return loopback(k.both) }
 
 // TLSAddr is host:port of the listener with TLS. The certificate is for 127.0.0.1 and localhost.
 func (k *Kafka) TLSAddr() string { return loopback(k.tlsPort) }

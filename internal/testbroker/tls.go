@@ -21,11 +21,14 @@ type TLSFiles struct {
 	ClientCert, ClientKey string
 }
 
+// clientName is the common name of the client's certificate.
+const clientName = "client.pem"
+
 func newTLSFiles(dir string) (*TLSFiles, error) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	f := &TLSFiles{
 		CA: path("ca.pem"), ServerCert: path("server.pem"), ServerKey: path("server.key"),
-		ClientCert: path("client.pem"), ClientKey: path("client.key"),
+		ClientCert: path(clientName), ClientKey: path("client.key"),
 	}
 	ca, caKey, err := writeCert(f.CA, path("ca.key"), nil, nil)
 	if err != nil {
