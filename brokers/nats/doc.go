@@ -45,7 +45,7 @@
 //
 // Of JetStream only:
 //
-//	create           false forbids to make and to change streams; publishing then needs no right but that (true)
+//	create           false forbids to make and to change streams and the consumers of groups: see Provision (true)
 //	stream           the one stream for all channels, together with:
 //	subjects         its channels, as patterns separated by commas
 //	storage          file or memory, of a stream that is made (file)

@@ -93,6 +93,10 @@ func (f *feed) attach(ctx context.Context, js jetstream.JetStream, held *leases)
 	f.created = created
 	consumer, err := js.Consumer(ctx, f.stream, f.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if f.group != "" && !f.set.create {
+			return false, emptied, &setupError{fmt.Errorf("stream %s has no consumer %s for the group %q, and create=false forbids "+
+				"to make one", f.stream, f.name, f.group)}
+		}
 		again = f.existed
 		consumer, err = js.CreateConsumer(ctx, f.stream, f.config(held, emptied))
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another member was quicker

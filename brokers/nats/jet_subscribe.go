@@ -107,9 +107,8 @@ func (m *member) serve(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	before := s.denials()
-	if err := m.attach(ctx, s, js); err != nil {
-		if err := m.failed(deniedAPI(s.after(before), err)); err != nil {
+	if err := m.attach(ctx, s); err != nil {
+		if err := m.failed(err); err != nil {
 			return err
 		}
 		pause, cancel := context.WithTimeout(ctx, pauseOnRefusal/2)
@@ -147,23 +146,25 @@ func deniedAPI(denied []error, err error) error {
 }
 
 // attach makes sure that all consumers are there, and reports the ones that were not there any more.
-func (m *member) attach(ctx context.Context, s *session, js jetstream.JetStream) error {
+func (m *member) attach(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithTimeout(ctx, m.conn.set.dialTimeout)
 	defer cancel()
-	for _, f := range m.feeds {
-		again, emptied, err := f.attach(ctx, js, m.leases)
-		if err != nil {
-			return err
+	return s.manage(ctx, func(ctx context.Context, js jetstream.JetStream) error {
+		for _, f := range m.feeds {
+			again, emptied, err := f.attach(ctx, js, m.leases)
+			if err != nil {
+				return err
+			}
+			m.conn.setKnown(f.key, true)
+			switch {
+			case again && emptied:
+				m.gap(errConsumerGone, -1)
+			case again:
+				m.gap(errConsumerGone, 0)
+			}
 		}
-		m.conn.setKnown(f.key, true)
-		switch {
-		case again && emptied:
-			m.gap(errConsumerGone, -1)
-		case again:
-			m.gap(errConsumerGone, 0)
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // receive moves messages to the queue and keeps asking for more.
