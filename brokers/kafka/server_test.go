@@ -171,9 +171,7 @@ func joinAndLeave(t *testing.T, server *testbroker.Kafka) {
 		defer tick.Stop()
 		for part := range slices.Chunk(msgs, batch) {
 			<-tick.C
-			if err := publish(t.Context(), publisher, part...); err != nil {
-				t.Errorf("Publish: %v", err)
-			}
+			send(t, publisher, part)
 		}
 	})
 	published := make(chan struct{})

@@ -144,8 +144,8 @@ func (m *member) leave(ctx context.Context, s *session, in chan *natsgo.Msg) {
 			back = append(back, answer{msg.Reply, ackNak})
 		}
 	}
-	for _, token := range m.queue.takeBack() {
-		if reply, ok := m.leases.end(token); ok {
+	for _, token := range m.queue.TakeBack() {
+		if reply, ok := m.leases.end(token.Seq); ok {
 			m.conn.unsettled.Add(-1)
 			back = append(back, answer{reply, ackNak})
 		}
@@ -169,8 +169,8 @@ func (m *member) whenLate(f func()) (stop func()) {
 // settleRest prolongs the leases until everything that the sink has is settled, or Close's deadline has passed: then it is
 // given back.
 func (m *member) settleRest(ctx context.Context) {
-	for _, token := range m.queue.takeBack() { // where there was no session to give them back to
-		if _, ok := m.leases.end(token); ok {
+	for _, token := range m.queue.TakeBack() { // where there was no session to give them back to
+		if _, ok := m.leases.end(token.Seq); ok {
 			m.conn.unsettled.Add(-1)
 		}
 	}

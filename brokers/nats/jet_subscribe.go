@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/handover"
 )
 
 // Subscribe feeds sink from a consumer: a durable one that the members of the group share, or one of its own that begins
@@ -32,17 +33,17 @@ func (c *jet) Subscribe(ctx context.Context, s brokers.Subscription, sink broker
 	defer release()
 	m := &member{
 		conn: c, patterns: patterns, feeds: feeds, maxBytes: s.MaxBytes, prefetch: s.Prefetch,
-		leases: newLeases(), queue: newJetQueue(),
+		leases: newLeases(), queue: handover.New(),
 	}
 	if m.prefetch <= 0 {
 		m.prefetch = c.set.jet.prefetch
 	}
 	done := make(chan error, 1)
 	go func() {
-		defer m.queue.close()
+		defer m.queue.Close()
 		done <- m.run(ctx)
 	}()
-	m.queue.feed(sink)
+	m.queue.Feed(sink, c.late)
 	return <-done
 }
 
@@ -54,7 +55,7 @@ type member struct {
 	maxBytes int
 	prefetch int
 	leases   *leases
-	queue    *jetQueue
+	queue    *handover.Queue
 
 	everReady bool
 	since     time.Time // when the feeds were last known to be well
@@ -94,9 +95,7 @@ func (m *member) failed(err error) error {
 
 func (m *member) gap(err error, missed int64) {
 	now := time.Now()
-	m.queue.put(jetEntry{mark: &mark{gap: brokers.Gap{
-		Since: m.since, Until: now, Reason: brokers.GapReconnect, Missed: missed, Err: err,
-	}}})
+	m.queue.Gap(brokers.Gap{Since: m.since, Until: now, Reason: brokers.GapReconnect, Missed: missed, Err: err})
 	m.since = now
 }
 
@@ -128,7 +127,7 @@ func (m *member) serve(ctx context.Context, s *session) error {
 	}
 	if !m.everReady {
 		m.everReady = true
-		m.queue.put(jetEntry{mark: &mark{ready: true}})
+		m.queue.Ready()
 	}
 	m.since, m.trouble = time.Now(), ""
 	return m.receive(ctx, s, js, in)
@@ -257,11 +256,11 @@ func (m *member) take(s *session, msg *natsgo.Msg) error {
 		return nil
 	}
 	m.conn.unsettled.Add(1)
-	e := jetEntry{}
-	read(&e.delivery, msg, m.maxBytes)
-	e.delivery.Attempt, e.delivery.Position = attempt, from.position()
-	e.delivery.Token, e.delivery.Settler = brokers.Token{Ref: m, Seq: token}, m
-	m.queue.put(e)
+	d := brokers.Delivery{
+		Attempt: attempt, Position: from.position(), Token: brokers.Token{Ref: m, Seq: token}, Settler: m,
+	}
+	read(&d, msg, m.maxBytes)
+	m.queue.Add(d)
 	return nil
 }
 

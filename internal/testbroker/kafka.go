@@ -214,9 +214,9 @@ func (k *Kafka) awaitReady(ctx context.Context, proc *process) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", loopback(k.port))
+		err := k.listens(ctx)
 		if err == nil {
-			return c.Close()
+			return nil
 		}
 		select {
 		case <-proc.exited:
@@ -226,6 +226,30 @@ func (k *Kafka) awaitReady(ctx context.Context, proc *process) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// listens returns nil once all listeners take connections: they begin to one after the other.
+func (k *Kafka) listens(ctx context.Context) error {
+	ports := []int{k.port}
+	if k.opts.SASL {
+		ports = append(ports, k.sasl)
+	}
+	if k.opts.TLS {
+		ports = append(ports, k.tlsPort)
+	}
+	if k.opts.SASL && k.opts.TLS {
+		ports = append(ports, k.both)
+	}
+	for _, port := range ports {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", loopback(port))
+		if err != nil {
+			return err
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Stop ends the broker for good and removes its files. A second Stop does nothing.
