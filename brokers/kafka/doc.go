@@ -29,6 +29,7 @@
 //	rebalance_timeout   how long a group waits for a member that finishes what it handles (30s)
 //	commit_interval     how often the settled part of each partition is committed (100ms)
 //	buffer_bytes        most bytes that are fetched and not settled, for one subscription (33554432)
+//	max_ahead           how many messages of a partition are delivered ahead of its oldest unsettled one (65536)
 //	sasl                plain, scram-sha-256 or scram-sha-512 (plain where there is a user)
 //	password_file       file with the password
 //	password_env        variable of the environment with it
@@ -53,8 +54,10 @@
 //
 // A message that is asked for again waits in this process, and later ones of its key that were not delivered yet wait
 // behind it; when the process ends it comes again because it was never committed, and so may messages after it that were
-// settled. Delivery.Attempt counts within this process. A partition gets at most 65,536 messages ahead of its oldest one
-// that is not settled.
+// settled. Delivery.Attempt counts within this process. A message that is asked for again for long holds back what is committed
+// of its partition, and nothing else: max_ahead bounds how many come twice after a crash, or after a rebalance that gives the
+// partition to another member, and then its partition waits for it. Commits follow up to commit_interval later, so that this
+// much comes again after a crash even where all was settled.
 //
 // Patterns are matched against the list of topics, which is renewed every metadata_ttl; a topic that appears is read from
 // its beginning. Every member of a group should have the same channels.

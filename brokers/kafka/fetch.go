@@ -94,7 +94,7 @@ func (s *subscription) nextFetch(broker int32) ([]*partition, *fetch.Request, <-
 		if p.leader != broker {
 			continue
 		}
-		if !p.hungry(now) {
+		if !p.hungry(now, s.c.set.maxAhead) {
 			wait = shortWait
 			continue
 		}

@@ -54,15 +54,13 @@ type blockedKey struct {
 	held []*entry
 }
 
-// maxWindow bounds what a partition may be ahead of its oldest message that is not settled: about 15 MB of memory.
-const maxWindow = 1 << 16
-
 // fetchBytes is what a partition is asked for at once, and half of it what is kept ready.
 const fetchBytes = 1 << 20
 
-// hungry reports whether more should be fetched.
-func (p *partition) hungry(now time.Time) bool {
-	return !p.fetching && p.bytes < fetchBytes/2 && len(p.window)+len(p.buffer) < maxWindow && !now.Before(p.retryAt)
+// hungry reports whether more should be fetched. Nothing is delivered that is maxAhead messages ahead of the oldest one that is
+// not settled: those settled in between come again after a crash.
+func (p *partition) hungry(now time.Time, maxAhead int) bool {
+	return !p.fetching && p.bytes < fetchBytes/2 && len(p.window)+len(p.buffer) < maxAhead && !now.Before(p.retryAt)
 }
 
 // settledPrefix is the offset before which everything is settled: what may be committed. Suppose 7 and 9 are acked and 8

@@ -126,3 +126,22 @@ func TestAKeptPartitionKeepsWhatWasFetched(t *testing.T) {
 		t.Error("what another member may have had was kept")
 	}
 }
+
+func TestNothingIsDeliveredTooFarAheadOfWhatIsNotSettled(t *testing.T) {
+	s, p := given("a", "b", "c", "d", "e", "f")
+	s.c.set.maxAhead = 4
+	tokens, offsets := deliver(s)
+	if len(offsets) != 4 || p.hungry(time.Now(), 4) {
+		t.Fatalf("%v are delivered, and it asks for more: %v", offsets, p.hungry(time.Now(), 4))
+	}
+	for _, tok := range tokens[1:] {
+		settleOne(t, s, tok, brokers.Ack, 0)
+	}
+	if _, more := deliver(s); len(more) != 0 {
+		t.Errorf("%v are delivered while the first is not settled", more)
+	}
+	settleOne(t, s, tokens[0], brokers.Ack, 0)
+	if _, more := deliver(s); len(more) != 2 || p.settledPrefix() != 4 {
+		t.Errorf("then %v are delivered, and %d may be committed", more, p.settledPrefix())
+	}
+}

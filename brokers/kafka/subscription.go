@@ -138,7 +138,7 @@ func (s *subscription) pick() (next *entry, hungry bool) {
 	}
 	for range s.order {
 		p := s.order[s.turn%len(s.order)]
-		for len(p.buffer) > 0 {
+		for len(p.buffer) > 0 && len(p.window) < s.c.set.maxAhead {
 			e := p.buffer[0]
 			p.buffer[0] = nil
 			p.buffer = p.buffer[1:]

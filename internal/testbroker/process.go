@@ -1,10 +1,12 @@
 package testbroker
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // A process is a child that a goroutine of its own starts and waits for.
@@ -44,7 +46,24 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // signal sends sig to the child, unless it has ended: os.Process knows, so that a reused process id is never hit.
-func (p *process) signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
+// It returns from freezing once the child stands still: on a busy machine the signal's delivery takes a while, in which the child
+// goes on to work.
+func (p *process) signal(sig os.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil || sig != sigFreeze {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(freezeTimeout); !stopped(p.pid()); <-tick.C {
+		if time.Now().After(deadline) {
+			return errors.New("testbroker: the server does not stand still after SIGSTOP")
+		}
+	}
+	return nil
+}
+
+// freezeTimeout is how long a child may take to stand still.
+const freezeTimeout = 5 * time.Second
 
 // kill ends the child, even a frozen one, and waits until it is gone.
 func (p *process) kill() {
