@@ -106,13 +106,19 @@ func (m *member) live() error {
 	defer beat.Stop()
 	commit := time.NewTicker(m.c.set.commit)
 	defer commit.Stop()
+	var failed time.Time // the last commit; a broker that is away is not asked every commit_interval
 	for {
 		var err error
 		select {
 		case <-m.k.ending:
 			return nil
-		case <-commit.C:
-			err = m.commit(m.k.ctx)
+		case now := <-commit.C:
+			if now.Sub(failed) < pauseOnError {
+				continue
+			}
+			if err = m.commit(m.k.ctx); err != nil {
+				failed = time.Now()
+			}
 		case <-beat.C:
 			if err = m.heartbeat(); err == nil && m.changed() {
 				err = kafkago.RebalanceInProgress
