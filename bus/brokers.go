@@ -107,6 +107,7 @@ func (b *Bus) Check(ctx context.Context) HealthReport {
 		if err := l.ping(ctx); err != nil {
 			answers[i] = l.wrong("the broker does not answer", err)
 		}
+		l.warn()
 		return nil
 	})
 	for i, l := range b.links {

@@ -110,7 +110,7 @@ func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, link
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)
 	go b.reporter.run()
 	for i, l := range links {
-		l.guard = b.contain
+		l.guard, l.note = b.contain, b.reporter.note
 		l.avail = newAvailability(ctx, plans[i].lanes.FallbackAfter, l, b.switched(l))
 	}
 	for _, e := range r.Exits() {

@@ -23,7 +23,10 @@ type feed struct {
 }
 
 // Ready implements brokers.Sink.
-func (f *feed) Ready() { f.readyOnce.Do(func() { close(f.ready) }) }
+func (f *feed) Ready() {
+	f.readyOnce.Do(func() { close(f.ready) })
+	f.link.warn()
+}
 
 // isReady reports whether the broker has confirmed the subscription.
 func (f *feed) isReady() bool {

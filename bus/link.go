@@ -1,9 +1,11 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -22,9 +24,12 @@ type link struct {
 	pinger      brokers.Pinger
 	lagger      brokers.Lagger
 	provisioner brokers.Provisioner
+	warner      brokers.Warner
+	warned      sync.Map // the warnings that were logged
 
 	avail *availability
 	guard func(where string, f func()) error // contains panics of the driver
+	note  func(kind string, level slog.Level, message string, attrs ...any)
 }
 
 func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *link {
@@ -35,6 +40,7 @@ func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *l
 	l.pinger, _ = conn.(brokers.Pinger)
 	l.lagger, _ = conn.(brokers.Lagger)
 	l.provisioner, _ = conn.(brokers.Provisioner)
+	l.warner, _ = conn.(brokers.Warner)
 	return l
 }
 
@@ -47,6 +53,19 @@ func (l *link) ping(ctx context.Context) (err error) {
 		return p
 	}
 	return err
+}
+
+// warn logs what the driver warns of, each warning once. It does no I/O.
+func (l *link) warn() {
+	if l.warner == nil {
+		return
+	}
+	for _, text := range l.warner.Warnings() {
+		if _, before := l.warned.LoadOrStore(text, true); !before {
+			l.note("warning:"+l.tag+text, slog.LevelWarn, "the broker does not keep all that its driver promises",
+				"broker", cmp.Or(l.tag, l.scheme), "warning", text)
+		}
+	}
 }
 
 // wrong makes the error about the broker.

@@ -23,7 +23,7 @@ func newOutlet(ctx context.Context, to, fallback *link, cfg LaneConfig, report d
 	o := &outlet{link: to, fallback: fallback, seed: maphash.MakeSeed(), abandon: abandon}
 	for range cfg.Lanes {
 		l := newLane(cfg, report)
-		s := &sender{lane: l, conn: to.Conn, durable: to.caps.Durable, panics: panics, abandon: ctx}
+		s := &sender{lane: l, conn: to.Conn, durable: to.caps.Durable, panics: panics, warn: to.warn, abandon: ctx}
 		if fallback != nil {
 			s.detour = &detour{Conn: to.Conn, first: to, fallback: fallback}
 			s.conn = s.detour

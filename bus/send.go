@@ -24,6 +24,7 @@ type sender struct {
 	durable bool
 	detour  *detour // conn, where the rules name a fallback
 	panics  func(where string, p any)
+	warn    func() // logs what the driver warns of; nil once it was called
 
 	// abandon ends when Close's deadline has passed: what is then unsettled is given up.
 	abandon context.Context
@@ -38,6 +39,10 @@ func (s *sender) run() {
 		switch {
 		case ok:
 			maxEvents = s.settle(b)
+			if s.warn != nil {
+				s.warn() // the driver has met the broker by now
+				s.warn = nil
+			}
 			if b.awaited {
 				// Its callers were woken and most of them publish again: let them, so that they share the next batch.
 				// Without this the first of them would have it for itself, and the others wait for a whole round trip.

@@ -37,6 +37,10 @@ var layers = []layer{
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
+	{
+		folder: "brokers/redis/watermill", imports: []string{"brokers", "brokers/redis"},
+		tests: []string{"brokers/brokertest"},
+	},
 	{folder: "internal/handover", imports: []string{"brokers"}},
 	{folder: "brokers/...", imports: driverMay, tests: []string{"brokers/brokertest"}},
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},

@@ -44,6 +44,10 @@ const (
 	pkgErrors  = "github.com/pkg/errors"
 	shortuuid  = "github.com/lithammer/shortuuid/v3"
 	ulid       = "github.com/oklog/ulid"
+
+	watermillStream = "github.com/ThreeDotsLabs/watermill-redisstream" // entries of its format, and what it needs itself:
+	retry           = "github.com/Rican7/retry"
+	msgpack         = "github.com/vmihailenco/msgpack"
 )
 
 var (
@@ -51,24 +55,26 @@ var (
 	routerLinks = append([]string{yaml}, schemaLinks...)
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
+	formatLinks = slices.Concat(redisLinks, []string{watermillStream, watermill, retry, uuid, shortuuid, ulid, pkgErrors, msgpack})
 	kafkaLinks  = []string{kafkaGo, compress, lz4, scram, pbkdf2, stringprep, text}
 )
 
 // links is, for each public package, exactly the modules that importing it links.
 var links = map[string][]string{
-	"schema":             schemaLinks,
-	"schema/userservice": schemaLinks,
-	"router":             routerLinks,
-	"router/middleware":  routerLinks,
-	"brokers":            nil,
-	"brokers/brokertest": nil,
-	"brokers/memory":     nil,
-	"brokers/redis":      redisLinks,
-	"brokers/nats":       natsLinks,
-	"brokers/kafka":      kafkaLinks,
-	"brokers/all":        slices.Concat(redisLinks, natsLinks, kafkaLinks),
-	"bus":                routerLinks,
-	"watermill":          append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),
+	"schema":                  schemaLinks,
+	"schema/userservice":      schemaLinks,
+	"router":                  routerLinks,
+	"router/middleware":       routerLinks,
+	"brokers":                 nil,
+	"brokers/brokertest":      nil,
+	"brokers/memory":          nil,
+	"brokers/redis":           redisLinks,
+	"brokers/redis/watermill": formatLinks,
+	"brokers/nats":            natsLinks,
+	"brokers/kafka":           kafkaLinks,
+	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks),
+	"bus":                     routerLinks,
+	"watermill":               append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),
 }
 
 var linkRules = []Rule{

@@ -1,0 +1,32 @@
+package bus
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// A worriedConn has warnings.
+type worriedConn struct {
+	brokers.Conn
+	warnings []string
+}
+
+func (c *worriedConn) Warnings() []string { return c.warnings }
+
+func TestEachWarningOfADriverIsLoggedOnce(t *testing.T) {
+	var logged []string
+	note := func(_ string, _ slog.Level, _ string, attrs ...any) { logged = append(logged, attrs[3].(string)) }
+	conn := &worriedConn{}
+	l := &link{warner: conn, note: note}
+	for _, now := range [][]string{nil, {"a"}, {"a"}, {"a", "b"}, {"b"}} {
+		conn.warnings = now
+		l.warn()
+	}
+	if !slices.Equal(logged, []string{"a", "b"}) {
+		t.Errorf("logged %q", logged)
+	}
+	(&link{}).warn() // a driver that never warns
+}
