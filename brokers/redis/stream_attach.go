@@ -136,19 +136,34 @@ func (m *member) heal(ctx context.Context, cause error) error {
 	return nil
 }
 
-// restart returns where a group that is gone begins again, and how many messages were lost with it; -1 for nobody
-// knows.
+// restart returns where a group that is gone begins again, and how many messages were lost with it; -1 for nobody knows.
 func (m *member) restart(ctx context.Context, s *source) (from string, lost int64) {
 	m.mu.Lock()
-	floor, added := s.floor, s.added
-	s.floor, s.added = entryID{}, 0
+	floor := s.floor
+	s.floor = entryID{}
 	m.mu.Unlock()
 	info, err := m.client.XInfoStream(ctx, s.key).Result()
-	if err != nil || info.EntriesAdded == 0 || info.EntriesAdded < added {
+	if err != nil || info.EntriesAdded == 0 {
 		return "0", -1
 	}
 	if last, ok := readID(info.LastGeneratedID); !ok || last.less(floor) {
 		return "0", -1
 	}
+	at := s.seen.String()
+	found, err := m.client.XRangeN(ctx, s.key, at, at, 1).Result()
+	if err != nil || replaced(info, s.seen, len(found) > 0) {
+		s.seen = entryID{}
+		return "0", -1
+	}
 	return floor.String(), 0
+}
+
+// replaced reports whether a stream is another one than that which an entry was received of: the entry is not there, and was
+// not removed from it either.
+func replaced(info *goredis.XInfoStream, seen entryID, there bool) bool {
+	if seen == (entryID{}) || there {
+		return false
+	}
+	deleted, _ := readID(info.MaxDeletedEntryID)
+	return deleted.less(seen)
 }

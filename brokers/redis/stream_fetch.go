@@ -21,7 +21,7 @@ func (m *member) readNew(ctx context.Context, room int) error {
 		sleep(ctx, wait)
 		return nil
 	}
-	count := max(1, min(room/len(keys), fetchBytes/m.size/len(keys)))
+	count := max(1, min(room/len(keys), (m.prefetch+3)/4, fetchBytes/m.size/len(keys)))
 	args := make([]any, 0, 9+2*len(keys))
 	args = append(args, "xreadgroup", "group", m.group, m.consumer, "count", count, "block", max(1, wait.Milliseconds()), "streams")
 	for _, key := range keys {
@@ -30,11 +30,11 @@ func (m *member) readNew(ctx context.Context, room int) error {
 	for range keys {
 		args = append(args, ">")
 	}
-	raw, err := rawDo(ctx, m.client, args...)
-	if err != nil {
+	if err := m.buffer.do(ctx, m.client, args...); err != nil {
 		return err
 	}
-	return m.take(ctx, raw, count)
+	defer m.buffer.shrink()
+	return m.take(ctx, m.buffer.b, count)
 }
 
 // take delivers what XREADGROUP replied.
@@ -63,6 +63,9 @@ func (m *member) take(ctx context.Context, raw []byte, count int) error {
 			b.deliveries = make([]brokers.Delivery, 0, count)
 		}
 		m.read.read(&b, s.channel, s.key, 1, e)
+		if got := len(b.ids); got > 0 {
+			s.seen = later(s.seen, b.ids[got-1])
+		}
 		n++
 	})
 	if err := flush(); err != nil && failed == nil {

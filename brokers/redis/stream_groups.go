@@ -9,7 +9,6 @@ import (
 // groupState is what is known of a stream's groups.
 type groupState struct {
 	floors map[string]entryID // all entries up to here are settled
-	added  int64              // how many entries the stream ever had
 	length int64
 	first  entryID
 	last   entryID
@@ -28,7 +27,7 @@ func (c *stream) groupsOf(ctx context.Context, key string) (groupState, error) {
 	if err != nil {
 		return state, err
 	}
-	state.added, state.length = info.EntriesAdded, info.Length
+	state.length = info.Length
 	state.first, _ = readID(info.FirstEntry.ID)
 	state.last, _ = readID(info.LastGeneratedID)
 	state.deleted, _ = readID(info.MaxDeletedEntryID)

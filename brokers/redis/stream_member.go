@@ -61,6 +61,7 @@ type member struct {
 	names    *names
 
 	client *goredis.Client // the reader's connection
+	buffer replyBuffer     // of the reader
 	turn   int             // of the sources, where there are more than fit into one read
 	size   int             // of an entry, in bytes, on average
 	polled time.Time

@@ -2,8 +2,13 @@ package redis
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
+	"slices"
 	"strconv"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // The replies that have entries come as the bytes of the protocol and are read here: go-redis would make a map and a
@@ -85,6 +90,55 @@ func smallNumber(b []byte) (int, bool) {
 	}
 	return n, true
 }
+
+// A replyBuffer has the bytes of a reply. It is used again for the next one, where large ones follow each other.
+type replyBuffer struct{ b []byte }
+
+// do executes a command and keeps the bytes of its reply. It returns the error that the reply is, if it is one.
+func (b *replyBuffer) do(ctx context.Context, client *goredis.Client, args ...any) error {
+	b.b = b.b[:0]
+	if err := client.Process(ctx, goredis.NewRawWriteToCmd(ctx, b, args...)); err != nil {
+		return err
+	}
+	if len(b.b) > 0 && b.b[0] == '-' {
+		line, _, _ := bytes.Cut(b.b[1:], []byte("\r"))
+		return replyError(line)
+	}
+	return nil
+}
+
+// Write appends.
+func (b *replyBuffer) Write(p []byte) (int, error) {
+	b.b = append(b.b, p...)
+	return len(p), nil
+}
+
+// ReadFrom appends all of r. io.CopyN, which go-redis calls for each string of a reply, says how much that is.
+func (b *replyBuffer) ReadFrom(r io.Reader) (int64, error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		n, err := io.Copy(struct{ io.Writer }{b}, r)
+		return n, err
+	}
+	from, size := len(b.b), int(limited.N)
+	b.b = slices.Grow(b.b, size)[:from+size]
+	n, err := io.ReadFull(r, b.b[from:])
+	b.b = b.b[:from+n]
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil // io.CopyN finds out
+	}
+	return int64(n), err
+}
+
+// shrink gives the memory of a large reply back.
+func (b *replyBuffer) shrink() {
+	if cap(b.b) > keptBuffer {
+		b.b = nil
+	}
+}
+
+// keptBuffer is how large a buffer may be that is kept for the next reply.
+const keptBuffer = 1 << 20
 
 // A rawEntry is an entry as it came. Its bytes are those of the reply.
 type rawEntry struct {

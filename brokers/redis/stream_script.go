@@ -119,16 +119,9 @@ func evalAs(ctx context.Context, client *goredis.Client, command, script string,
 
 // rawDo executes a command and returns the bytes of its reply, or the error that the reply is.
 func rawDo(ctx context.Context, client *goredis.Client, args ...any) ([]byte, error) {
-	cmd := goredis.NewRawCmd(ctx, args...)
-	if err := client.Process(ctx, cmd); err != nil {
-		return nil, err
-	}
-	raw := cmd.Val()
-	if len(raw) > 0 && raw[0] == '-' {
-		line, _, _ := strings.Cut(string(raw[1:]), "\r")
-		return nil, replyError(line)
-	}
-	return raw, nil
+	var b replyBuffer
+	err := b.do(ctx, client, args...)
+	return b.b, err
 }
 
 // A parking is an entry that is delivered again later.

@@ -18,13 +18,13 @@ type source struct {
 	// Of a channel's stream, of the reader's goroutine:
 	ownPage entryID // own pending entries up to here were looked at since the connection was made
 	ownDone bool
+	seen    entryID // the greatest entry that was received
 
 	// Of the steward's goroutine:
 	looked  time.Time // when the stream was last looked at
 	deleted entryID   // the greatest entry that was removed by then
 
 	floor   entryID   // all entries up to here were settled by the group, as far as this process knows
-	added   int64     // how many entries the stream ever had, when we last looked
 	nextDue time.Time // of a parked stream: when the next entry is due; zero for none, as far as this process knows
 }
 

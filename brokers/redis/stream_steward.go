@@ -103,7 +103,7 @@ func (s *steward) findFloors(ctx context.Context) error {
 			continue
 		}
 		s.m.mu.Lock()
-		src.floor, src.added = floor, state.added
+		src.floor = floor
 		s.m.mu.Unlock()
 		s.lookForLoss(src, floor, state.deleted)
 	}

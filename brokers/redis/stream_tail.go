@@ -23,6 +23,7 @@ type tail struct {
 	count int
 
 	client  *goredis.Client
+	buffer  replyBuffer
 	sources []*tailSource
 	byKey   map[string]*tailSource
 	waiting []waiting // for their NotBefore, the first one first
@@ -38,7 +39,7 @@ type tailSource struct {
 	channel, key string
 	at           entryID // everything up to here was received
 	existed      bool
-	added        int64
+	mark         entryID // one that was received before the last look, or else the first one: it tells a stream from its successor
 	deleted      entryID // the greatest entry that was removed, when we last looked
 }
 
@@ -124,6 +125,7 @@ func (t *tail) attach(ctx context.Context) error {
 			}
 			if len(last) > 0 {
 				s.at, _ = readID(last[0].ID)
+				s.mark = s.at
 			}
 		}
 		t.sources = append(t.sources, s)
@@ -136,8 +138,10 @@ func (t *tail) attach(ctx context.Context) error {
 func (t *tail) look(ctx context.Context) error {
 	pipe := t.client.Pipeline()
 	infos := make([]*goredis.XInfoStreamCmd, len(t.sources))
+	there := make([]*goredis.XMessageSliceCmd, len(t.sources))
 	for i, s := range t.sources {
 		infos[i] = pipe.XInfoStream(ctx, s.key)
+		there[i] = pipe.XRangeN(ctx, s.key, s.mark.String(), s.mark.String(), 1)
 	}
 	if len(infos) == 0 {
 		return nil
@@ -154,7 +158,7 @@ func (t *tail) look(ctx context.Context) error {
 			}
 			*s = tailSource{channel: s.channel, key: s.key}
 		case err == nil:
-			t.compare(s, info)
+			t.compare(s, info, len(there[i].Val()) > 0)
 		}
 	}
 	return nil
@@ -163,21 +167,24 @@ func (t *tail) look(ctx context.Context) error {
 // errStreamGone is why a subscription without a group may have missed messages.
 var errStreamGone = errors.New("the stream was deleted")
 
-// compare finds out from a stream's state whether it was deleted, or trimmed too far, since the last look.
-func (t *tail) compare(s *tailSource, info *goredis.XInfoStream) {
+// compare finds out from a stream's state whether it was deleted, or trimmed too far, since the last look. there says whether
+// the entry of the mark is still in it.
+func (t *tail) compare(s *tailSource, info *goredis.XInfoStream, there bool) {
 	last, _ := readID(info.LastGeneratedID)
 	deleted, _ := readID(info.MaxDeletedEntryID)
-	again := s.existed && (info.EntriesAdded < s.added || info.LastGeneratedID != "" && last.less(s.at))
 	switch {
-	case again:
+	case replaced(info, s.mark, there):
 		t.lost(s, errStreamGone)
 		if last.less(s.at) {
-			s.at = entryID{}
+			s.at = entryID{} // the clock was set back
 		}
 	case s.existed && s.at.less(deleted) && s.deleted.less(deleted):
 		t.lost(s, errRemoved)
 	}
-	s.existed, s.added, s.deleted = true, info.EntriesAdded, deleted
+	s.existed, s.deleted, s.mark = true, deleted, s.at
+	if last.less(s.at) || !there { // the next look is at what comes then
+		s.mark = entryID{}
+	}
 }
 
 func (t *tail) lost(s *tailSource, err error) {
@@ -203,11 +210,11 @@ func (t *tail) fetch(ctx context.Context) error {
 	for _, s := range t.sources {
 		args = append(args, s.at.String())
 	}
-	raw, err := rawDo(ctx, t.client, args...)
-	if err != nil {
+	if err := t.buffer.do(ctx, t.client, args...); err != nil {
 		return err
 	}
-	return t.take(raw)
+	defer t.buffer.shrink()
+	return t.take(t.buffer.b)
 }
 
 // take delivers what XREAD replied.
@@ -228,6 +235,9 @@ func (t *tail) take(raw []byte) error {
 		}
 		d := &b.deliveries[had]
 		s.at, s.existed = b.ids[had], true
+		if s.mark == (entryID{}) {
+			s.mark = s.at
+		}
 		if wait := early(&d.Message, time.Now()); wait > 0 {
 			t.wait(waiting{d.NotBefore, s, b.ids[had]})
 			b.ids, b.deliveries = b.ids[:had], b.deliveries[:had]
