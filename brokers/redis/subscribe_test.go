@@ -20,7 +20,7 @@ import (
 func TestAnIdleSubscriptionStaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	server := testbroker.RealRedis(t)
-	c := open(t, server.URL()+"?read_timeout=50ms&ping_interval=100ms")
+	c := open(t, server.URL()+"?read_timeout=250ms&ping_interval=500ms")
 	r := newRecorder()
 	subscribe(t, c, r, brokers.Subscription{Name: "idle", Channels: []string{"a.b", "c.*"}})
 	start := calls(t, server, "ping")
