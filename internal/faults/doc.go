@@ -1,5 +1,5 @@
 // Package faults is the table of what a broken world does to the bus and what must hold nevertheless: a redis-server
-// that is killed or frozen, connections that are half open, handlers that are slow or panic, messages that are no
+// that is killed or frozen, alone or beside a nats-server, connections that are half open, handlers that are slow or panic, messages that are no
 // events.
 //
 // It has tests only, one file for each row of the table, against a redis-server of its own, through the public API of
