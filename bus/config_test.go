@@ -66,6 +66,51 @@ shutdown: 10s
 	}
 }
 
+const twoBrokersText = "brokers:\n  main: memory://\n  audit: memory://\n"
+
+func TestTheDefaultBrokerIsTheOneThatIsMeant(t *testing.T) {
+	for _, tt := range []struct{ text, env, want string }{
+		{"", "", "main"},
+		{"url: memory://", "", "main"},
+		{"url: memory://\nbrokers: {audit: \"memory://\"}", "", "main audit"},
+		{"brokers: {audit: \"memory://\"}", "", "audit"},
+		{"broker: b\nbrokers: {a: \"memory://\", b: \"memory://\"}", "", "b a"},
+		{"broker: x\nurl: memory://\nbrokers: {a: \"memory://\"}", "", "x a"},
+		{"url: memory://\nbrokers: {main: {publish: {lanes: 1}}}", "", "main"},
+		{"brokers: {main: \"redis://localhost:1\", audit: \"memory://\"}", "memory://", "main audit"},
+		{"brokers: {audit: \"redis://localhost:1\"}", "memory://", "audit"},
+		{"url: redis://localhost:1\nbrokers: {audit: \"memory://\"}", "memory://", "main audit"},
+	} {
+		file := filepath.Join(t.TempDir(), "eventbus.yaml")
+		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(bus.EnvConfig, file)
+		t.Setenv(bus.EnvURL, tt.env)
+		b, err := bus.Open(t.Context(), "")
+		if err != nil {
+			t.Errorf("%q: %v", tt.text, err)
+			continue
+		}
+		first, rest, _ := strings.Cut(tt.want, " ")
+		msgs, err := b.Pack(t.Context(), schema.Event{Type: "user.updated"})
+		if err != nil || (rest != "" && msgs[0].Broker != first) || (rest == "" && msgs[0].Broker != "") {
+			t.Errorf("%q: an event goes to %+v, %v", tt.text, msgs, err)
+		}
+		st := b.Stats().Brokers
+		if len(st) != len(strings.Fields(tt.want)) {
+			t.Errorf("%q: the brokers are %v", tt.text, st)
+		}
+		if _, has := st[first]; !has {
+			t.Errorf("%q: the brokers are %v", tt.text, st)
+		}
+		if err := b.Health(t.Context()); tt.env != "" && err != nil {
+			t.Errorf("%q: the environment's URL is not used: %v", tt.text, err)
+		}
+		_ = b.Close(ended())
+	}
+}
+
 func TestABadConfigurationIsRefusedWithThePlaceAndTheRemedy(t *testing.T) {
 	for name, test := range map[string]struct {
 		text         string
@@ -86,6 +131,22 @@ func TestABadConfigurationIsRefusedWithThePlaceAndTheRemedy(t *testing.T) {
 		"syntax":              {"publish: [\n", 1, 10, ""},
 		"twice the same key":  {"source: a\nsource: b\n", 2, 1, "source"},
 		"a number for a text": {"source: [a]\n", 1, 9, ""},
+
+		"unknown broker":         {twoBrokersText + "rules:\n  - match: a\n    channels: x\n    broker: adit\n", 7, 13, "main, audit"},
+		"unknown fallback":       {twoBrokersText + "rules:\n  - match: a\n    channels: x\n    fallback: adit\n", 7, 15, "main, audit"},
+		"its own fallback":       {twoBrokersText + "rules:\n  - match: a\n    channels: x\n    fallback: main\n", 7, 15, "sends to"},
+		"a broker without url":   {"brokers:\n  main: memory://\n  audit: {}\n", 3, 10, "has no url"},
+		"url and the same again": {"url: memory://\n" + twoBrokersText, 1, 6, "remove one"},
+		"no default broker":      {"brokers:\n  audit: memory://\n  log: memory://\n", 2, 3, "add broker: audit"},
+		"unknown default":        {"broker: adit\n" + twoBrokersText, 1, 9, "audit, main"},
+		"a bad name of a broker": {"brokers:\n  main: memory://\n  Audit: memory://\n", 3, 10, "small letters"},
+		"a bad url of a broker":  {"brokers:\n  main: memory://\n  audit: localhost\n", 3, 10, "redis://localhost:6379"},
+		"a bad lane of a broker": {"brokers:\n  main: {url: \"memory://\", publish: {lanes: 99}}\n", 2, 45, "goes from 1 to"},
+		"unset variable there":   {"brokers:\n  main: ${NO_SUCH_VARIABLE}\n", 2, 9, "NO_SUCH_VARIABLE"},
+		"two fallbacks": {twoBrokersText + "rules:\n  - { match: a, channels: x }\n  - { match: b, channels: x, fallback: audit }\n",
+			6, 40, "same fallback"},
+		"a list of brokers": {"brokers:\n  main: [a]\n", 2, 9, "a text or a mapping"},
+		"unknown key there": {"brokers:\n  main:\n    ulr: memory://\n", 3, 5, "did you mean url"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := bus.ParseConfig([]byte(test.text))

@@ -79,6 +79,48 @@ func ExampleBus_Publish() {
 
 // ExampleBus_Pack takes the two halves of Publish apart: what stores messages first, such as an outbox, packs now and
 // sends later.
+// Rules say which broker an event goes to, and which one stands in for it: services know neither.
+func Example_severalBrokers() {
+	ctx := context.Background()
+	cfg, err := bus.ParseConfig([]byte(`
+brokers:
+  main: memory://
+  audit: memory://
+prefix: shop
+rules:
+  - match: order.*
+    channels: orders
+  - match: [order.refunded, order.deleted]
+    channels: revision
+    broker: audit
+    fallback: main                  # while audit is unavailable
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	b, err := bus.OpenConfig(ctx, cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close(ctx)
+	if err := b.Publish(ctx, schema.Event{Type: "order.placed"}, schema.Event{Type: "order.refunded"}); err != nil {
+		fmt.Println(err)
+	}
+	for name, broker := range b.Stats().Brokers {
+		fmt.Println(name, broker.Published.Confirmed)
+	}
+	fmt.Println(b.Explain(schema.Event{Type: "order.refunded", Source: "shop"}))
+	// Unordered output:
+	// main 2
+	// audit 1
+	// order.refunded from shop, priority normal
+	//   + rules[0]  order.* -> shop.orders
+	//   + rules[1]  order.refunded -> shop.revision on audit or else main
+	// goes to shop.orders, shop.revision on audit or else main
+}
+
 func ExampleBus_Pack() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
