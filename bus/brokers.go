@@ -90,6 +90,9 @@ type HealthReport struct {
 	// Subscriptions by name, and below it by the name of the broker that has not confirmed it. It is empty before Run.
 	Subscriptions map[string]map[string]error
 
+	// DeadLetters is why dead letters cannot be written; nil where they can, or none were.
+	DeadLetters error
+
 	errs []error
 }
 
@@ -113,6 +116,10 @@ func (b *Bus) Check(ctx context.Context) HealthReport {
 	for i, l := range b.links {
 		h.Brokers[l.name] = answers[i]
 		h.note(answers[i])
+	}
+	if b.keeper != nil {
+		h.DeadLetters = b.keeper.away()
+		h.note(h.DeadLetters)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

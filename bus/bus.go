@@ -31,6 +31,9 @@ type Bus struct {
 	configured map[string]SubscriptionConfig
 	errors     []namedError // which a configuration can name
 
+	keeper        *keeper // nil where there are no dead letters
+	lettersChosen bool    // where they are was asked for
+
 	links    []*link   // the default broker's first
 	exits    []*outlet // by the router's numbers
 	packers  packerPool
@@ -89,10 +92,19 @@ func open(ctx context.Context, cfg Config, opts []Option) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: configuration: %w", err)
 	}
+	var server string // that the default broker is on; unknown where its connection is given
+	if o.conns[plans[0].name] == nil {
+		server = plans[0].url
+	}
+	letters, err := cfg.openLetters(server, o.letters)
+	if err != nil {
+		return nil, fmt.Errorf("bus: configuration: %w", err)
+	}
 	links, err := openLinks(ctx, plans, o.conns)
 	if err != nil {
-		return nil, fmt.Errorf("bus: open: %w", err)
+		return nil, fmt.Errorf("bus: open: %w", errors.Join(err, letters.discard()))
 	}
+	o.letters, o.lettersOwned = letters.store, letters.owned
 	return newBus(ctx, &cfg, &o, r, links, plans), nil
 }
 
@@ -109,6 +121,7 @@ func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, link
 	}
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)
 	go b.reporter.run()
+	b.keepLetters(ctx, cfg, o)
 	for i, l := range links {
 		l.guard, l.note = b.contain, b.reporter.note
 		l.avail = newAvailability(ctx, plans[i].lanes.FallbackAfter, l, b.switched(l))
@@ -145,7 +158,7 @@ func (b *Bus) refuse(err error, events int) error {
 func (b *Bus) Stats() Stats {
 	st := Stats{
 		Refused: b.refused.Load(), Panics: b.panics.Load(), HooksMissed: b.reporter.hooksMissed(),
-		Brokers: b.brokerStats(), Subscriptions: make(map[string]SubscriptionStats),
+		Brokers: b.brokerStats(), DeadLetters: b.keeper.stats(), Subscriptions: make(map[string]SubscriptionStats),
 	}
 	for _, s := range st.Brokers {
 		st.Published.add(s.Published)

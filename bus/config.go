@@ -37,6 +37,7 @@ import (
 //	max_event_bytes: 1048576
 //	forbidden: [password, token]      # in metadata keys; replaces the default list
 //	shutdown: 30s
+//	dead_letters: sqlite:letters.db   # or redis://…, memory://, off; default: the same server for Redis, else memory
 //	subscriptions:                    # by their names; what is here replaces what the code says
 //	  billing:
 //	    retry: 5 times, 200ms to 10m, jitter     # see middleware.ParsePolicy
@@ -69,6 +70,10 @@ type Config struct {
 	Forbidden []string
 	// Shutdown is how long handlers may take to finish after the end of Run's context. Default 30 s.
 	Shutdown time.Duration
+	// DeadLetters is the URL of the store of what subscriptions give up on: redis://host:6379 (brokers/redis), sqlite:path
+	// (store/sqlite), or memory://, which is bounded and ends with the process; or NoDeadLetters. The default is the same
+	// server where URL is one of Redis, and memory:// elsewhere. In a file, ${NAME} is replaced from the environment.
+	DeadLetters string
 	// Subscriptions has settings by the names of subscriptions. A name that the program does not have is refused by Run.
 	Subscriptions map[string]SubscriptionConfig
 	// EnsureChannels has Run and Start do what [Bus.EnsureChannels] does, before they subscribe.

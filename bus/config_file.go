@@ -95,6 +95,7 @@ type configFile struct {
 	Forbidden      []string                    `yaml:"forbidden"`
 	Shutdown       duration                    `yaml:"shutdown"`
 	Subscriptions  map[string]subscriptionFile `yaml:"subscriptions"`
+	DeadLetters    string                      `yaml:"dead_letters"`
 	EnsureChannels bool                        `yaml:"ensure_channels"`
 }
 
@@ -125,8 +126,8 @@ func (f *configFile) config() Config {
 	cfg := Config{
 		URL: f.URL, Broker: f.Broker, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes,
 		Forbidden: f.Forbidden, Shutdown: time.Duration(f.Shutdown), EnsureChannels: f.EnsureChannels,
-		Subscriptions: subscriptionConfigs(f.Subscriptions),
-		Publish:       PublishConfig{Timeout: time.Duration(f.Publish.Timeout), LaneConfig: f.Publish.Lanes.config()},
+		Subscriptions: subscriptionConfigs(f.Subscriptions), DeadLetters: f.DeadLetters,
+		Publish: PublishConfig{Timeout: time.Duration(f.Publish.Timeout), LaneConfig: f.Publish.Lanes.config()},
 	}
 	for name, b := range f.Brokers {
 		if cfg.Brokers == nil {
@@ -215,6 +216,9 @@ var variable = regexp.MustCompile(`\$\{([^}]*)\}`)
 // expand replaces the variables in all URLs.
 func (c *Config) expand(lookup func(string) (string, bool)) (err error) {
 	if c.URL, err = expand("url", c.URL, lookup); err != nil {
+		return err
+	}
+	if c.DeadLetters, err = expand("dead_letters", c.DeadLetters, lookup); err != nil {
 		return err
 	}
 	for _, name := range c.brokerNames(nil) {

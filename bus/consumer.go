@@ -142,13 +142,11 @@ func (c *consumer) take(f *feed, d *brokers.Delivery, p *peeked) {
 	}
 	it := s.newItem()
 	it.event, it.bad, it.badErr = p.event, p.bad, p.err
+	it.body, it.full = d.Body, max(d.Size, size)
 	it.feed, it.channel, it.position, it.settler, it.token, it.size = f, d.Channel, d.Position, d.Settler, d.Token, size
 	if p.bad == "" {
 		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
 		c.past.recall(it)
-	} else {
-		it.body = d.Body
-		it.full = max(d.Size, size)
 	}
 	s.add(it)
 }

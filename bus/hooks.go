@@ -17,7 +17,7 @@ type Hooks struct {
 	Dropped func(Dropped)
 	// Malformed is told of each delivery that is not an event. It runs on a handler's goroutine, which it holds up.
 	Malformed func(Malformed)
-	// Failed is told of each event whose handler gave up on it: the place for a dead letter. It runs on a handler's
+	// Failed is told of each event whose handler gave up on it, before its dead letter is written. It runs on a handler's
 	// goroutine, which it holds up.
 	Failed func(Failed)
 	// Gap is told of each interval in which a subscription may have missed messages. It runs on the goroutine that

@@ -40,7 +40,7 @@ func (c *consumer) putOff(it *item) {
 	c.counts.Retries++
 	it.attempt, it.history = later.Attempt+1, middleware.JoinHistory(it.history, later.History)
 	has := it.feed.link.caps
-	if it.settler != nil && has.Delay && (has.Order == brokers.OrderNone || later.AnyOrder) {
+	if it.settler != nil && !it.isRedrive() && has.Delay && (has.Order == brokers.OrderNone || later.AnyOrder) {
 		c.counts.InFlight--
 		c.counts.Redelivered++
 		c.past.keep(it)

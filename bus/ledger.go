@@ -89,6 +89,8 @@ type SubscriptionStats struct {
 	Handled int64
 	// Failed ran out of attempts, or failed for good.
 	Failed int64
+	// DeadLettered are those of Failed and Malformed whose dead letter was written, or waits in this process to be.
+	DeadLettered int64
 	// Duplicate arrived on another channel, or again, after they had been handled.
 	Duplicate int64
 	// Filtered were of types that the subscription does not want but its channel carries.
@@ -160,6 +162,8 @@ type Stats struct {
 	Panics int64
 	// HooksMissed counts drops that could not be offered to the hook, since it was too slow.
 	HooksMissed int64
+	// DeadLetters says how dead letters fare.
+	DeadLetters DeadLetterStats
 }
 
 func total[K comparable](m map[K]int64) int64 {

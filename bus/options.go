@@ -7,6 +7,7 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
+	"github.com/eventbus-go/eventbus/store/deadletter"
 )
 
 // An Option sets what a configuration file cannot hold, or overrides what it says.
@@ -21,6 +22,9 @@ type options struct {
 	log    *slog.Logger
 	errors []namedError
 	conns  map[string]brokers.Conn
+
+	letters      deadletter.Store
+	lettersOwned bool
 }
 
 func (o *options) logger() *slog.Logger {
@@ -53,6 +57,9 @@ func WithHooks(h Hooks) Option { return func(o *options) { o.hooks = h } }
 // WithLogger sets where the bus logs what goes wrong, at a limited rate. The default is slog.Default(). A handler of it
 // that blocks never blocks a publisher.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.log = l } }
+
+// WithDeadLetters sets the store of dead letters, which stays open when the bus is closed. It overrides Config.DeadLetters.
+func WithDeadLetters(s deadletter.Store) Option { return func(o *options) { o.letters = s } }
 
 // WithError gives a kind of error a name, by which a configuration's subscriptions may have a retry policy for it. match is
 // called concurrently, where an attempt has failed. Of several that match, the one named first counts; "timeout" and "panic"

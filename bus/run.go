@@ -99,6 +99,7 @@ func (b *Bus) start(ctx context.Context) (*running, error) {
 	}
 	slices.SortFunc(r.subs, func(a, b *consumer) int { return strings.Compare(a.name, b.name) })
 	b.run = r
+	b.sayWhereLettersAre()
 	return r, nil
 }
 
@@ -278,6 +279,9 @@ func (b *Bus) shutDown(ctx context.Context, r *running) error {
 	}
 	b.closed.Store(true)
 	left.Dropped, left.Err = b.closeBrokers(ctx)
+	if b.keeper != nil {
+		left.Err = errors.Join(left.Err, b.keeper.close(ctx))
+	}
 	b.reporter.close()
 	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
 		return nil

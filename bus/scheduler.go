@@ -22,6 +22,7 @@ type item struct {
 	full     int // the full size of such a body
 	attempt  int // the number of the next attempt
 	parked   bool
+	buried   bool                   // its dead letter is written, or waits to be
 	later    *middleware.LaterError // what the chain asked for
 	history  []middleware.Attempted // the attempts before the next one, that failed
 	position string
@@ -58,6 +59,7 @@ type scheduler struct {
 
 	parked   map[*item]*time.Timer // held, and waiting for their next attempt
 	draining bool                  // nothing is parked any more
+	paused   int                   // for how many reasons no item is taken
 
 	room sync.Cond
 	work sync.Cond
@@ -154,7 +156,7 @@ func (s *scheduler) wakeOne() {
 // held, and gives it up while it waits.
 func (s *scheduler) next() *item {
 	for {
-		if it := s.ready.pop(); it != nil {
+		if it := s.take(); it != nil {
 			if s.ready.head != nil {
 				s.wakeOne()
 			}
@@ -168,6 +170,14 @@ func (s *scheduler) next() *item {
 		s.work.Wait()
 		s.waking = false
 	}
+}
+
+// take returns the next item that is ready; nil where there is none, or none is to be taken.
+func (s *scheduler) take() *item {
+	if s.paused > 0 {
+		return nil
+	}
+	return s.ready.pop()
 }
 
 // done lets go of an item that is settled: the next of its key becomes ready. It is called with the lock held.

@@ -14,14 +14,18 @@ type window struct {
 	known map[idHash]*item // nil for a handled one, else who is handling it
 	order []idHash         // of those handled, a ring
 	next  int
+
+	// failed has the channel of each known event that was given up. Its copies on other channels are given up with it; what
+	// comes on that same channel is no copy but the event again, sent from the dead letters.
+	failed map[idHash]string
 }
 
 type idHash [2]uint64
 
 func newWindow(size int) *window {
 	return &window{
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		known: make(map[idHash]*item), order: make([]idHash, 0, size),
+		seeds:  [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		failed: make(map[idHash]string), known: make(map[idHash]*item), order: make([]idHash, 0, size),
 	}
 }
 
@@ -36,6 +40,9 @@ func (w *window) reserve(it *item) (duplicate bool, running *item) {
 	running, known := w.known[h]
 	switch {
 	case !known:
+		w.known[h] = it
+	case running == nil && w.failed[h] != "" && w.failed[h] == it.source():
+		delete(w.failed, h)
 		w.known[h] = it
 	case running == nil:
 		duplicate = true
@@ -52,8 +59,18 @@ func (w *window) confirm(id string) {
 		return
 	}
 	delete(w.known, w.order[w.next])
+	delete(w.failed, w.order[w.next])
 	w.order[w.next] = h
 	w.next = (w.next + 1) % len(w.order)
+}
+
+// source is the channel of an item, at its broker.
+func (it *item) source() string { return it.feed.link.name + "/" + it.channel }
+
+// fail remembers an event as given up, and the source it came from.
+func (w *window) fail(id, source string) {
+	w.confirm(id)
+	w.failed[w.hash(id)] = source
 }
 
 // release forgets an event that was begun and not handled: a copy of it is handled like a new one.

@@ -28,13 +28,14 @@ func (c *consumer) work() {
 			c.bus.panicked("subscription "+c.name, p)
 			err = errors.New("panic: " + middleware.PanicText(p))
 		}
+		o := outcomeFailed
 		if it != nil {
-			c.failed(it, err)
+			o = c.failed(it, err)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if it != nil {
-			c.finish(it, outcomeFailed)
+			c.finish(it, o)
 		}
 		s.workers--
 		s.wakeOne()
@@ -69,7 +70,7 @@ func (c *consumer) resolve(it *item) (resolved bool) {
 		}
 		return true
 	}
-	if c.window == nil || it.bad != "" || it.parked {
+	if c.window == nil || it.bad != "" || it.parked || it.isRedrive() {
 		return false
 	}
 	duplicate, running := c.window.reserve(it)
@@ -89,7 +90,7 @@ func (c *consumer) resolve(it *item) (resolved bool) {
 func (c *consumer) handle(it *item) outcome {
 	if it.bad != "" {
 		c.malformed(it)
-		return outcomeHandled
+		return c.bury(it, it.badErr, outcomeHandled)
 	}
 	ctx := c.ctx
 	if it.attempt > 1 {
@@ -110,7 +111,7 @@ func (c *consumer) unhandled(it *item, err error) outcome {
 		if p := new(schema.PanicError); errors.As(err, &p) {
 			c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
 		}
-		c.failed(it, err)
+		o = c.failed(it, err)
 	case outcomeLater:
 		errors.As(err, &it.later)
 	case outcomeDropped:
@@ -152,7 +153,12 @@ func (c *consumer) finish(it *item, o outcome) {
 		c.putOff(it)
 		return
 	}
-	if it.bad != "" {
+	if it.buried {
+		c.counts.DeadLettered++
+	}
+	if it.bad != "" && o == outcomeInterrupted {
+		c.giveBack(it)
+	} else if it.bad != "" {
 		c.countMalformed(it)
 	} else {
 		c.conclude(it, o)
@@ -171,7 +177,7 @@ func (c *consumer) conclude(it *item, o outcome) {
 	case outcomeFailed:
 		c.counts.Failed++
 		c.counts.InFlight--
-		it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: brokers.Terminate})
+		it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: failedVerdict(it)})
 	case outcomeInterrupted:
 		c.giveBack(it)
 	}
@@ -179,9 +185,19 @@ func (c *consumer) conclude(it *item, o outcome) {
 	case c.window == nil:
 	case o == outcomeInterrupted:
 		c.window.release(it.event.ID)
+	case o == outcomeFailed:
+		c.window.fail(it.event.ID, it.source())
 	default:
 		c.window.confirm(it.event.ID)
 	}
+}
+
+// failedVerdict is ack for what is in the dead letters, so that it is there once.
+func failedVerdict(it *item) brokers.Verdict {
+	if it.buried {
+		return brokers.Ack
+	}
+	return brokers.Terminate
 }
 
 // ack ends a delivery that is done with. Its caller counts it.
@@ -232,19 +248,18 @@ func (c *consumer) malformed(it *item) {
 	})
 }
 
-// failed tells of an event that its handler gave up on.
-func (c *consumer) failed(it *item, err error) {
+// failed tells of an event that its handler gave up on, and writes its dead letter.
+func (c *consumer) failed(it *item, err error) outcome {
 	e := &it.event
 	attempts := middleware.Attempts(err)
 	c.note("failed", slog.LevelError, "event failed",
 		"event_id", e.ID, "event_type", e.Type, "channel", it.channel, "attempts", attempts, "err", err)
-	hook := c.bus.hooks.Failed
-	if hook == nil {
-		return
+	if hook := c.bus.hooks.Failed; hook != nil {
+		_ = c.bus.contain("Failed hook", func() {
+			hook(Failed{Subscription: c.name, Channel: it.channel, Event: *e, Attempts: attempts, Err: err})
+		})
 	}
-	_ = c.bus.contain("Failed hook", func() {
-		hook(Failed{Subscription: c.name, Channel: it.channel, Event: *e, Attempts: attempts, Err: err})
-	})
+	return c.bury(it, err, outcomeFailed)
 }
 
 // panicked is told of each panic of the handler, while it is being recovered.

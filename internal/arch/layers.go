@@ -23,7 +23,7 @@ var driverMay = []string{
 }
 
 // public is what a program outside of the repository could import.
-var public = []string{"schema/...", "router/...", "brokers/...", "bus/...", "watermill"}
+var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill"}
 
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
@@ -35,11 +35,17 @@ var layers = []layer{
 	{folder: "schema", imports: []string{"internal/pattern"}},
 	{folder: "schema/...", imports: []string{"schema"}, tests: []string{"router"}},
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
+	{folder: "store/deadletter", imports: []string{"brokers"}, tests: []string{"store/..."}},
+	{folder: "store/...", imports: []string{"brokers", "store/deadletter"}, tests: []string{"store/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
 	{
 		folder: "brokers/redis/watermill", imports: []string{"brokers", "brokers/redis"},
 		tests: []string{"brokers/brokertest"},
+	},
+	{ // it keeps dead letters on the server that it reaches anyway
+		folder: "brokers/redis", tests: []string{"brokers/brokertest"},
+		imports: slices.Concat(driverMay, []string{"store/deadletter", "store/redis"}),
 	},
 	{folder: "internal/handover", imports: []string{"brokers"}},
 	{folder: "brokers/...", imports: driverMay, tests: []string{"brokers/brokertest"}},
@@ -47,7 +53,8 @@ var layers = []layer{
 	{folder: "router/middleware", imports: []string{"schema", "router"}},
 	{
 		folder:  "bus/...",
-		imports: []string{"schema", "router/...", "brokers", "internal/pattern", "internal/yamlfile"}, tests: public,
+		imports: []string{"schema", "router/...", "brokers", "store/deadletter", "internal/pattern", "internal/yamlfile"},
+		tests:   public,
 	},
 	{
 		folder:  "watermill",

@@ -29,6 +29,10 @@ const (
 	atomic  = "go.uber.org/atomic"
 	sys     = "golang.org/x/sys"
 
+	sqlite   = "modernc.org/sqlite" // SQLite without cgo, and what it needs itself:
+	humanize = "github.com/dustin/go-humanize"
+	bigfft   = "github.com/remyoudompheng/bigfft"
+
 	natsGo     = "github.com/nats-io/nats.go" // and what it needs itself:
 	nkeys      = "github.com/nats-io/nkeys"
 	nuid       = "github.com/nats-io/nuid"
@@ -53,6 +57,7 @@ const (
 var (
 	schemaLinks = []string{uuid, jsonV2}
 	routerLinks = append([]string{yaml}, schemaLinks...)
+	sqliteLinks = []string{sqlite, "modernc.org/libc", "modernc.org/mathutil", "modernc.org/memory", humanize, bigfft, sys, uuid}
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
 	formatLinks = slices.Concat(redisLinks, []string{watermillStream, watermill, retry, uuid, shortuuid, ulid, pkgErrors, msgpack})
@@ -74,6 +79,9 @@ var links = map[string][]string{
 	"brokers/kafka":           kafkaLinks,
 	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks),
 	"bus":                     routerLinks,
+	"store/deadletter":        nil,
+	"store/redis":             redisLinks,
+	"store/sqlite":            sqliteLinks,
 	"watermill":               append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),
 }
 

@@ -1,0 +1,130 @@
+package deadletter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// A Sender hands letters over to be handled again. It returns nil once all of them are taken: they are removed then.
+type Sender func(ctx context.Context, letters []Letter) error
+
+// ToChannel sends letters to the channels that they came from, for every subscription that reads them. send is the Send method
+// of a bus. Their bytes are sent as they are; what tells a broker that a message was published before is not, so that a
+// broker which recognises a second publish of an event does not drop it.
+func ToChannel(send func(ctx context.Context, msgs []brokers.Message) error) Sender {
+	return func(ctx context.Context, letters []Letter) error {
+		msgs := make([]brokers.Message, len(letters))
+		for i := range letters {
+			l := &letters[i]
+			msgs[i] = brokers.Message{
+				ID: l.EventID + "+" + l.Rev, Type: l.EventType, Channel: l.Channel, Key: l.Key, Priority: l.Priority, Time: l.Time,
+				Body: l.Body, Broker: l.BrokerName,
+			}
+		}
+		return send(ctx, msgs)
+	}
+}
+
+// RedriveOptions say what Redrive does. Their zero value sends all letters that there were at its beginning, as fast as it can.
+type RedriveOptions struct {
+	Query Query
+	// Rate is how many letters are sent in a second at most; 0 means no limit.
+	Rate float64
+	// DryRun counts what would be sent, and sends nothing.
+	DryRun bool
+	// Batch is how many are sent and then removed at once: as many may be sent twice where the process ends in between.
+	// Default 100.
+	Batch int
+}
+
+// A Report says what Redrive did.
+type Report struct {
+	// Sent were sent and taken; in a dry run they would be.
+	Sent int
+	// Skipped cannot be sent again: they are no events, or not whole.
+	Skipped int
+}
+
+// Redrive sends letters again, and removes each once it was taken. A letter that fails again is written again, and is not sent a
+// second time. Where it is interrupted, or to fails, its error says so and the rest is as it was: Redrive resumes by being called
+// again.
+func Redrive(ctx context.Context, s Store, to Sender, o RedriveOptions) (Report, error) {
+	if now := time.Now(); o.Query.Until.IsZero() || o.Query.Until.After(now) {
+		o.Query.Until = now
+	}
+	if o.Batch <= 0 {
+		o.Batch = 100
+	}
+	r := redrive{store: s, to: to, RedriveOptions: o, next: time.Now()}
+	for l, err := range List(ctx, s, o.Query) {
+		if err != nil {
+			return r.Report, err
+		}
+		if err := r.take(ctx, l); err != nil {
+			return r.Report, err
+		}
+	}
+	return r.Report, r.flush(ctx)
+}
+
+type redrive struct {
+	RedriveOptions
+	Report
+	store Store
+	to    Sender
+	batch []Letter
+	next  time.Time // when the next batch may leave
+}
+
+func (r *redrive) take(ctx context.Context, l Letter) error {
+	switch {
+	case l.EventID == "" || !l.Whole():
+		r.Skipped++
+	case r.DryRun:
+		r.Sent++
+	default:
+		r.batch = append(r.batch, l)
+	}
+	if len(r.batch) >= r.Batch || r.Rate > 0 && float64(len(r.batch)) >= max(r.Rate/10, 1) {
+		return r.flush(ctx)
+	}
+	return nil
+}
+
+// flush sends the batch when its time has come, and removes it.
+func (r *redrive) flush(ctx context.Context) error {
+	if len(r.batch) == 0 {
+		return nil
+	}
+	if err := r.await(ctx); err != nil {
+		return err
+	}
+	if err := r.to(ctx, r.batch); err != nil {
+		return fmt.Errorf("redrive: after %d letters: %w", r.Sent, err)
+	}
+	r.Sent += len(r.batch)
+	_, err := r.store.Remove(ctx, r.batch...)
+	r.batch = r.batch[:0]
+	return err
+}
+
+func (r *redrive) await(ctx context.Context) error {
+	if r.Rate <= 0 {
+		return ctx.Err()
+	}
+	if now := time.Now(); r.next.Before(now) {
+		r.next = now
+	}
+	t := time.NewTimer(time.Until(r.next))
+	defer t.Stop()
+	r.next = r.next.Add(time.Duration(float64(len(r.batch)) / r.Rate * float64(time.Second)))
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
