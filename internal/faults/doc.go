@@ -1,6 +1,6 @@
 // Package faults is the table of what a broken world does to the bus and what must hold nevertheless: a redis-server
-// that is killed or frozen, alone or beside a nats-server, connections that are half open, handlers that are slow or panic, messages that are no
-// events.
+// that is killed or frozen, alone or beside a nats-server, connections that are half open, handlers that are slow or
+// panic, messages that are no events.
 //
 // It has tests only, one file for each row of the table, against a redis-server of its own, through the public API of
 // package bus. Each test asserts bounds that leave room for a busy machine, and prints what it measured in one line,
