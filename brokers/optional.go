@@ -64,3 +64,12 @@ type Warner interface {
 	// rule. It does no I/O and is safe for concurrent use.
 	Warnings() []string
 }
+
+// An Unrouter is a Conn whose broker can say of a message that nobody wanted it: that no group and no subscription reads its
+// channel. It is optional: a bus asserts it for its Stats.
+type Unrouter interface {
+	// Unroutable returns how many messages of this connection the broker has taken and kept for nobody so far. They are
+	// among those that Publish confirmed, unless their channel was to have a reader. It does no I/O and is safe for
+	// concurrent use.
+	Unroutable() int64
+}

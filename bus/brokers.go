@@ -18,7 +18,7 @@ func (b *Bus) brokerStats() map[string]BrokerStats {
 			}
 		}
 		counts, unavailable := l.avail.stats()
-		st.Unavailable = unavailable
+		st.Unavailable, st.Unroutable = unavailable, l.unroutable()
 		st.Switches, st.Returns, st.MaybeTwice = counts.switches, counts.returns, counts.maybeTwice
 		all[l.name] = st
 	}

@@ -146,6 +146,9 @@ type BrokerStats struct {
 	// MaybeTwice counts the messages that were sent to one of the two, broker and fallback, although the other one may have
 	// them. That happens where the other one is durable, so that a second copy of an event is within its promise.
 	MaybeTwice int64
+	// Unroutable counts the messages that the broker took and kept for nobody, since no group and no subscription reads their
+	// channel. They are among the confirmed. It stays 0 where the broker does not say: only RabbitMQ does.
+	Unroutable int64
 }
 
 // Stats is a snapshot of everything the bus counts.

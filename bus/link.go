@@ -24,6 +24,7 @@ type link struct {
 	pinger      brokers.Pinger
 	lagger      brokers.Lagger
 	provisioner brokers.Provisioner
+	unrouter    brokers.Unrouter
 	warner      brokers.Warner
 	warned      sync.Map // the warnings that were logged
 
@@ -40,6 +41,7 @@ func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *l
 	l.pinger, _ = conn.(brokers.Pinger)
 	l.lagger, _ = conn.(brokers.Lagger)
 	l.provisioner, _ = conn.(brokers.Provisioner)
+	l.unrouter, _ = conn.(brokers.Unrouter)
 	l.warner, _ = conn.(brokers.Warner)
 	return l
 }
@@ -53,6 +55,14 @@ func (l *link) ping(ctx context.Context) (err error) {
 		return p
 	}
 	return err
+}
+
+// unroutable returns how many messages the broker kept for nobody, where its driver knows.
+func (l *link) unroutable() (n int64) {
+	if l.unrouter != nil {
+		_ = l.guard("driver", func() { n = l.unrouter.Unroutable() }) // a panic is counted where panics are
+	}
+	return n
 }
 
 // warn logs what the driver warns of, each warning once. It does no I/O.

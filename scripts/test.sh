@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests with the race detector, after getting what they need: a C compiler (for the race detector), redis-server,
-# Apache Kafka with Java, and Python and Node.js with their client libraries (for the subscribers in examples/subscribers).
+# Apache Kafka with Java, rabbitmq-server, and Python and Node.js with their client libraries (for the subscribers in
+# examples/subscribers).
 #
 # What could not be had is said in the last lines of the run. Where CI is true that is a failure, and elsewhere the tests
 # that need it are skipped by name. Everything that is downloaded lands in .cache.
@@ -39,6 +40,13 @@ else
 	if ! $ci; then export EVENTBUS_REQUIRE_REAL=0; fi
 fi
 
+if reason=$("$root/scripts/ensure-rabbitmq.sh"); then
+	hash -r
+else
+	missing+=(-missing "RabbitMQ: $reason")
+	if ! $ci; then export EVENTBUS_REQUIRE_REAL=0; fi
+fi
+
 # The subscribers in other languages. What their set-up does not find it says itself.
 setup=examples/subscribers/setup.sh
 if [ -f "$setup" ]; then
@@ -58,7 +66,7 @@ export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures
 report=(-record "$record" -figures "$figures" ${missing[@]+"${missing[@]}"})
 if $ci; then report+=(-strict); fi
 pkg=${PKG:-./...}
-if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis -expect nats -expect kafka); fi
+if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis -expect nats -expect kafka -expect rabbitmq); fi
 
 # Compile on all processors; then run one package at a time, since tests of broken brokers measure time.
 # The flags are split on purpose.

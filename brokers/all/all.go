@@ -8,10 +8,11 @@
 package all
 
 import (
-	_ "github.com/eventbus-go/eventbus/brokers/kafka"  // kafka://
-	_ "github.com/eventbus-go/eventbus/brokers/memory" // memory://
-	_ "github.com/eventbus-go/eventbus/brokers/nats"   // nats:// and nats+js://
-	_ "github.com/eventbus-go/eventbus/brokers/redis"  // redis://, rediss://, redis+stream:// and rediss+stream://
+	_ "github.com/eventbus-go/eventbus/brokers/kafka"    // kafka://
+	_ "github.com/eventbus-go/eventbus/brokers/memory"   // memory://
+	_ "github.com/eventbus-go/eventbus/brokers/nats"     // nats:// and nats+js://
+	_ "github.com/eventbus-go/eventbus/brokers/rabbitmq" // amqp:// and amqps://
+	_ "github.com/eventbus-go/eventbus/brokers/redis"    // redis://, rediss://, redis+stream:// and rediss+stream://
 
 	_ "github.com/eventbus-go/eventbus/brokers/redis/watermill" // format=watermill of redis+stream://
 )

@@ -174,7 +174,9 @@ func (w *world) publishWhenPossible(conn brokers.Conn, m brokers.Message) {
 
 func durableCut(w *world) {
 	publisher, ch := w.open(), w.h.Channel()
-	sub := w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}, Group: w.group()})
+	// What is settled while the connection breaks may well be an error: it is delivered again then.
+	sub := w.subscribe(w.open(), brokers.Subscription{Channels: []string{ch}, Group: w.group()},
+		on(func(batch []brokers.Delivery) { _ = settle(w.ctx, batch, brokers.Ack, 0) }))
 	var taken []brokers.Message
 	for i := range 10 {
 		if i == 5 {

@@ -48,6 +48,7 @@ const (
 	pkgErrors  = "github.com/pkg/errors"
 	shortuuid  = "github.com/lithammer/shortuuid/v3"
 	ulid       = "github.com/oklog/ulid"
+	amqp091    = "github.com/rabbitmq/amqp091-go"
 
 	watermillStream = "github.com/ThreeDotsLabs/watermill-redisstream" // entries of its format, and what it needs itself:
 	retry           = "github.com/Rican7/retry"
@@ -77,7 +78,8 @@ var links = map[string][]string{
 	"brokers/redis/watermill": formatLinks,
 	"brokers/nats":            natsLinks,
 	"brokers/kafka":           kafkaLinks,
-	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks),
+	"brokers/rabbitmq":        {amqp091},
+	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks, []string{amqp091}),
 	"bus":                     routerLinks,
 	"store/deadletter":        nil,
 	"store/redis":             redisLinks,

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -23,6 +24,8 @@ type Queue struct {
 type element struct {
 	batch []brokers.Delivery
 	gap   *brokers.Gap
+	// emptied says that all of the batch was taken back.
+	emptied bool
 }
 
 // New returns an empty queue.
@@ -94,6 +97,19 @@ func (q *Queue) TakeBack() (tokens []brokers.Token) {
 	}
 	q.pending = marks
 	return tokens
+}
+
+// TakeBackThose is TakeBack for the deliveries whose tokens which picks. It is called with the queue's lock held.
+func (q *Queue) TakeBackThose(which func(brokers.Token) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.pending {
+		if e := &q.pending[i]; len(e.batch) > 0 {
+			e.batch = slices.DeleteFunc(e.batch, func(d brokers.Delivery) bool { return which(d.Token) })
+			e.emptied = len(e.batch) == 0
+		}
+	}
+	q.pending = slices.DeleteFunc(q.pending, func(e element) bool { return e.emptied })
 }
 
 // take waits until there is something, and returns the first of it; false where the queue is closed and empty.

@@ -13,6 +13,8 @@
 // [StartKafka] starts Apache Kafka, a single node in KRaft mode, out of its jars: see [EnvKafka]. Its fake for a test that
 // only needs the protocol is franz-go's.
 //
+// [StartRabbitMQ] starts RabbitMQ, a single node, with an epmd of its own. There is no fake of it.
+//
 // Where EVENTBUS_TEST_RECORD names a file, each start appends one line to it, the broker such as "redis", "real" or
 // "in-process", the version and the test's name, separated by tabs, so that a test run can end with what it was run against.
 package testbroker

@@ -1,0 +1,140 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/brokers/brokertest"
+	_ "github.com/eventbus-go/eventbus/brokers/rabbitmq"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+)
+
+// shared is one server for all tests of the package that leave it as it was: a start takes some 6 s.
+var shared struct {
+	sync.Mutex
+	server *testbroker.RabbitMQ
+	err    error
+	began  bool
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		if err := shared.server.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop RabbitMQ:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// server returns the shared server, which it starts for the first test that asks.
+func server(tb testing.TB) *testbroker.RabbitMQ {
+	tb.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.began {
+		shared.began = true
+		shared.server, shared.err = testbroker.StartRabbitMQServer(context.WithoutCancel(tb.Context()),
+			testbroker.RabbitMQOptions{Users: true, TLS: true, Name: tb.Name()})
+	}
+	testbroker.NeedRabbitMQ(tb, shared.err)
+	return shared.server
+}
+
+// quick is for tests whose queues need not survive the first second of their lives.
+const quick = "?heartbeat=2s&settle_time=1ms"
+
+func TestTheDriverKeepsItsPromisesOnQuorumQueues(t *testing.T) {
+	brokertest.Run(t, harness(t, server(t), quick))
+}
+
+func TestTheDriverKeepsItsPromisesOnClassicQueues(t *testing.T) {
+	brokertest.Run(t, harness(t, server(t), quick+"&queue=classic&exchange=other"))
+}
+
+func TestTheDriverKeepsItsPromisesWithOneActiveConsumer(t *testing.T) {
+	if os.Getenv("EVENTBUS_FULL") != "1" {
+		t.Skip("only with EVENTBUS_FULL=1: it takes a minute, and TestOneActiveConsumerKeepsTheOrderOfItsKeys is most of it")
+	}
+	brokertest.Run(t, harness(t, server(t), quick+"&single_active=true&exchange=single"))
+}
+
+// harness reaches the server through a proxy, which can cut its connections.
+func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest.Harness {
+	proxy := testbroker.StartProxy(t, server.Addr())
+	return brokertest.Harness{
+		Open: func(ctx context.Context) (brokers.Conn, error) {
+			return brokers.Open(ctx, "amqp://"+proxy.Addr()+query)
+		},
+		Carries:          brokertest.AllFields,
+		Inject:           func(channel string, body []byte) error { return inject(server, exchangeOf(query), channel, body) },
+		Kill:             func() error { return killSettled(server) },
+		Restart:          func() error { return server.Restart(context.Background()) },
+		Freeze:           server.Freeze,
+		Thaw:             server.Thaw,
+		Cut:              func() error { return cut(proxy) },
+		Patience:         20 * time.Second,
+		IgnoreGoroutines: []string{"testbroker"},
+	}
+}
+
+func exchangeOf(query string) string {
+	if _, rest, ok := strings.Cut(query, "exchange="); ok {
+		name, _, _ := strings.Cut(rest, "&")
+		return name
+	}
+	return "eventbus"
+}
+
+func cut(p *testbroker.Proxy) error {
+	if err := p.SetMode(testbroker.Reset); err != nil {
+		return err
+	}
+	return p.SetMode(testbroker.Forward)
+}
+
+// admin is a connection of its own, as a foreign client has it.
+func admin(server *testbroker.RabbitMQ) (*amqp.Connection, *amqp.Channel, error) {
+	c, err := amqp.Dial(server.URL())
+	if err != nil {
+		return nil, nil, err
+	}
+	ch, err := c.Channel()
+	return c, ch, err
+}
+
+// inject publishes as a foreign client, and returns once the server has taken it.
+func inject(server *testbroker.RabbitMQ, exchange, key string, body []byte) error {
+	c, ch, err := admin(server)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := ch.ExchangeDeclare(exchange, "topic", true, false, false, false, nil); err != nil {
+		return err
+	}
+	if err := ch.Confirm(false); err != nil {
+		return err
+	}
+	confirm, err := ch.PublishWithDeferredConfirm(exchange, key, false, false, amqp.Publishing{Body: body})
+	if err != nil {
+		return err
+	}
+	confirm.Wait()
+	return nil
+}
+
+// killSettled kills the server once the queues that were made last have been written down: see settle_time.
+func killSettled(server *testbroker.RabbitMQ) error {
+	<-time.After(1500 * time.Millisecond)
+	return server.Kill()
+}
