@@ -28,6 +28,8 @@ var servers = map[string]func(*testing.T) string{
 		opts := testbroker.KafkaOptions{InProcess: os.Getenv(testbroker.EnvRequireReal) != "1" && !testbroker.InstalledKafka()}
 		return testbroker.StartKafka(t, opts).URL()
 	},
+	"amqp":  func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() },
+	"amqps": nil, // amqp over TLS
 }
 
 func TestTheOutputIsTheSameOnEveryBroker(t *testing.T) {
