@@ -47,8 +47,9 @@ type conn struct {
 	late  chan struct{}     // closed once Close's deadline has passed
 	once  sync.Once
 
-	command func(*publication) *command // makes what carries a message
-	before  func(*publication)          // see publication
+	command func(*publication) *command  // makes what carries a message
+	before  func(*publication)           // see publication
+	carries func(*brokers.Message) error // why a message cannot be carried; nil where any can
 
 	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them
 	// the thousands of objects that are not to be allocated again.

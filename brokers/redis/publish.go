@@ -35,8 +35,8 @@ const grace = 30 * time.Millisecond
 // errAbandoned keeps a command from being written whose Publish has given up.
 var errAbandoned = errors.New("abandoned by its caller")
 
-// Publish sends msgs as pipelines of PUBLISH, each of them after the replies to the one before. Where one fails, the
-// rest of msgs is NotSent, so that no message overtakes another one of its key.
+// Publish sends msgs as pipelines of PUBLISH, or of XADD, each of them after the replies to the one before. Where one
+// fails, the rest of msgs is NotSent, so that no message overtakes another one of its key.
 func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if len(msgs) == 0 {
 		return nil
@@ -48,23 +48,58 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)
 	}
+	var known knownNames
 	for i := range msgs {
-		if len(msgs[i].Body) > c.set.maxBytes {
+		if c.unfit(&msgs[i], &known) != nil {
 			return c.publishFitting(ctx, msgs)
 		}
 	}
 	return c.publish(ctx, msgs)
 }
 
-// publishFitting publishes the messages whose bodies are not too long, and rejects the others. The server would end the
-// connection, and with it the fate of their neighbours would be unknown.
+// unfit returns why a message must not be sent: its body is too long, so that the server would end the connection,
+// and with it the fate of its neighbours would be unknown; its channel has no name; or no entry can carry it.
+func (c *conn) unfit(m *brokers.Message, known *knownNames) error {
+	if n := len(m.Body); n > c.set.maxBytes {
+		return bodyTooLong{n, c.set.maxBytes}
+	}
+	if err := known.check(m.Channel); err != nil {
+		return badChannel{err}
+	}
+	if c.carries != nil {
+		return c.carries(m)
+	}
+	return nil
+}
+
+// knownNames are channels that were found to be well named a moment ago: an event has few of them.
+type knownNames struct {
+	names [4]string
+	next  int
+}
+
+func (k *knownNames) check(channel string) error {
+	for _, name := range k.names {
+		if name == channel && name != "" {
+			return nil
+		}
+	}
+	if err := brokers.CheckChannel(channel); err != nil {
+		return err
+	}
+	k.names[k.next%len(k.names)] = channel
+	k.next++
+	return nil
+}
+
+// publishFitting publishes the messages that can be sent, and rejects the others.
 func (c *conn) publishFitting(ctx context.Context, msgs []brokers.Message) error {
 	var fitting []brokers.Message
 	var indexes []int
 	var failed []brokers.MessageError
+	var known knownNames
 	for i, m := range msgs {
-		if n := len(m.Body); n > c.set.maxBytes {
-			err := bodyTooLong{n, c.set.maxBytes}
+		if err := c.unfit(&m, &known); err != nil {
 			failed = append(failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: err})
 			continue
 		}

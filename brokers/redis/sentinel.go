@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 // hosts are sentinels, which know where the master is
@@ -29,20 +30,20 @@ type hosts struct {
 // sentinelParams are the parameters of sentinels.
 type sentinelParams struct {
 	master, user string
-	password     credentials
+	password     tlsfile.Source
 }
 
 func readSentinel(u *brokers.URL) sentinelParams {
 	return sentinelParams{
 		master: u.Param("sentinel", ""), user: u.Param("sentinel_user", ""),
-		password: credentials{file: u.Param("sentinel_password_file", ""), variable: u.Param("sentinel_password_env", "")},
+		password: readSource(u, "sentinel_"),
 	}
 }
 
 // finish sets the address of opt, or returns the sentinels that know it.
 func (p sentinelParams) finish(u *brokers.URL, opt *goredis.Options, sec *secure) (_ *hosts, err error) {
 	if p.master == "" {
-		if p.user != "" || p.password != (credentials{}) {
+		if p.user != "" || p.password.Given() {
 			return nil, errors.New("sentinel_user and sentinel_password need sentinel=, the name of the master")
 		}
 		opt.Addr, err = address(u.Host, "6379")
@@ -67,10 +68,10 @@ func (p sentinelParams) finish(u *brokers.URL, opt *goredis.Options, sec *secure
 	if sec != nil {
 		h.client.Dialer = sec.dialer(d)
 	}
-	own := *u
-	own.User, own.Password = p.user, ""
-	h.client.Username = p.user
-	return h, p.password.finish(&own, &h.client)
+	if err := authenticate(&h.client, p.user, "", p.password); err != nil {
+		return nil, fmt.Errorf("sentinel_%w", err) // it begins with the parameter
+	}
+	return h, nil
 }
 
 // dialer returns a dialer that asks where the master is, and dials there.

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
 // settings are what the URL's parameters and the Options say, the same for every driver of this package.
@@ -104,19 +105,21 @@ func readURL(u *brokers.URL) (settings, *goredis.Options, error) {
 	} else {
 		s.readPubSub(u)
 	}
-	auth := readCredentials(u)
+	auth := readSource(u, "")
 	sentinel := readSentinel(u)
-	var files tlsFiles
+	var files tlsfile.Files
 	withTLS := strings.HasPrefix(u.Scheme, "rediss")
 	if withTLS {
-		files = tlsFiles{u.Param("tls_ca", ""), u.Param("tls_cert", ""), u.Param("tls_key", "")}
+		files = tlsfile.Files{CA: u.Param("tls_ca", ""), Cert: u.Param("tls_cert", ""), Key: u.Param("tls_key", "")}
 	}
 	if err := u.ParamsErr(); err != nil {
 		return s, nil, err
 	}
 	opt := s.client()
-	opt.Username = u.User
-	if s.secure, err = s.finish(u, opt, auth, files, withTLS); err == nil {
+	if err = authenticate(opt, u.User, u.Password, auth); err == nil {
+		s.secure, err = s.finish(u, opt, files, withTLS)
+	}
+	if err == nil {
 		s.hosts, err = sentinel.finish(u, opt, s.secure)
 	}
 	if err != nil {
@@ -144,14 +147,11 @@ func (s *settings) readPubSub(u *brokers.URL) {
 
 // finish checks what the parameters say together and sets opt. It returns how connections are secured; nil for not at
 // all.
-func (s *settings) finish(u *brokers.URL, opt *goredis.Options, auth credentials, files tlsFiles, withTLS bool) (*secure, error) {
+func (s *settings) finish(u *brokers.URL, opt *goredis.Options, files tlsfile.Files, withTLS bool) (*secure, error) {
 	if s.clientName != "" && !validName(s.clientName) {
 		return nil, errors.New("client_name may have printable ASCII characters without spaces only")
 	}
 	if err := s.stream.check(); err != nil {
-		return nil, err
-	}
-	if err := auth.finish(u, opt); err != nil {
 		return nil, err
 	}
 	var err error
@@ -161,7 +161,7 @@ func (s *settings) finish(u *brokers.URL, opt *goredis.Options, auth credentials
 	if !withTLS {
 		return nil, nil
 	}
-	if _, err := files.config(); err != nil {
+	if _, err := files.Config(); err != nil {
 		return nil, err
 	}
 	return &secure{files: files}, nil

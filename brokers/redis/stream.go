@@ -55,6 +55,12 @@ func openStream(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 	c := &stream{conn: newConn(set, u.Scheme), announced: make(map[string]time.Time)}
 	c.command = c.newAdd
 	c.before = c.announce
+	if f := set.stream.format; f != nil {
+		c.carries = func(m *brokers.Message) error {
+			_, err := f.Fields(m)
+			return err
+		}
+	}
 	c.connect(opt, c.greet)
 	c.keeper.start(context.WithoutCancel(ctx), c)
 	return c, nil
@@ -65,18 +71,6 @@ func (c *stream) Capabilities() brokers.Capabilities {
 	p := streamPromises
 	p.MaxBytes = c.set.maxBytes
 	return p
-}
-
-// Publish sends msgs as pipelines of XADD, each of them after the replies to the one before. Where one fails, the
-// rest of msgs is NotSent.
-func (c *stream) Publish(ctx context.Context, msgs []brokers.Message) error {
-	if c.set.stream.format != nil {
-		var refused error
-		if msgs, refused = c.refuse(msgs); refused != nil {
-			return refused
-		}
-	}
-	return c.conn.Publish(ctx, msgs)
 }
 
 // Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects. What is not settled then

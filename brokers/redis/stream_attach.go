@@ -136,7 +136,8 @@ func (m *member) heal(ctx context.Context, cause error) error {
 	return nil
 }
 
-// restart returns where a group that is gone begins again, and how many messages were lost with it; -1 for nobody knows.
+// restart returns where a group that is gone begins again, and how many messages were lost with it; -1 for nobody
+// knows.
 func (m *member) restart(ctx context.Context, s *source) (from string, lost int64) {
 	m.mu.Lock()
 	floor := s.floor
@@ -158,8 +159,8 @@ func (m *member) restart(ctx context.Context, s *source) (from string, lost int6
 	return floor.String(), 0
 }
 
-// replaced reports whether a stream is another one than that which an entry was received of: the entry is not there, and was
-// not removed from it either.
+// replaced reports whether a stream is another one than that which an entry was received of: the entry is not there,
+// and was not removed from it either.
 func replaced(info *goredis.XInfoStream, seen entryID, there bool) bool {
 	if seen == (entryID{}) || there {
 		return false

@@ -28,8 +28,8 @@ func benchMessage(i int) brokers.Message {
 	}
 }
 
-// BenchmarkStreamPublish compares Publish with pipelines of XADD written by hand over one connection, of the body alone, and with
-// go-redis as most people use it. One operation is one message.
+// BenchmarkStreamPublish compares Publish with pipelines of XADD written by hand over one connection, of the body
+// alone, and with go-redis as most people use it. One operation is one message.
 func BenchmarkStreamPublish(b *testing.B) {
 	for _, batch := range []int{1, 64, 512} {
 		b.Run(fmt.Sprintf("driver/%d", batch), func(b *testing.B) {
@@ -148,8 +148,8 @@ func (s *ackingSink) Deliver(batch []brokers.Delivery) {
 	s.settle <- list
 }
 
-// BenchmarkStreamConsume measures what a member of a group receives and settles, next to the loop that go-redis suggests: XREADGROUP
-// with COUNT, one XACK for what it brought, and nothing done with it.
+// BenchmarkStreamConsume measures what a member of a group receives and settles, next to the loop that go-redis
+// suggests: XREADGROUP with COUNT, one XACK for what it brought, and nothing done with it.
 func BenchmarkStreamConsume(b *testing.B) {
 	b.Run("driver", func(b *testing.B) {
 		server := testbroker.StartRedis(b, benchStore)

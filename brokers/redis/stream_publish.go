@@ -40,7 +40,7 @@ func emptyAdd(cmd *command) { cmd.body.data = nil }
 func (c *stream) fillForeign(cmd *command, m *brokers.Message) {
 	fields, err := c.set.stream.format.Fields(m)
 	if err != nil || len(fields) == 0 {
-		fields = []Field{{fieldBody, ""}} // refuse has looked: this does not happen
+		fields = []Field{{fieldBody, ""}} // unfit has looked: this does not happen
 	}
 	args := []any{"xadd", c.set.stream.streamKey(m.Channel), "*"}
 	for _, f := range fields[:len(fields)-1] {
@@ -49,29 +49,6 @@ func (c *stream) fillForeign(cmd *command, m *brokers.Message) {
 	last := fields[len(fields)-1]
 	cmd.body.data = []byte(last.Value)
 	cmd.Cmder = goredis.NewStringCmd(noContext, append(args, last.Name, &cmd.body)...)
-}
-
-// refuse returns an error that rejects the messages which the format cannot carry, and marks the others NotSent: the
-// bus sends those again.
-func (c *stream) refuse(msgs []brokers.Message) ([]brokers.Message, error) {
-	var failed []brokers.MessageError
-	for i := range msgs {
-		if _, err := c.set.stream.format.Fields(&msgs[i]); err != nil {
-			failed = append(failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: err})
-		}
-	}
-	if failed == nil {
-		return msgs, nil
-	}
-	bad := make(map[int]bool, len(failed))
-	for _, f := range failed {
-		bad[f.Index] = true
-	}
-	all := brokers.FailAll(len(msgs), brokers.NotSent, failed[0].Err)
-	for _, f := range failed {
-		all.Failed[f.Index] = f
-	}
-	return nil, all
 }
 
 // announce puts the channels of a publication into the set of channels, where they were not for a while. It comes

@@ -167,8 +167,8 @@ func (t *tail) look(ctx context.Context) error {
 // errStreamGone is why a subscription without a group may have missed messages.
 var errStreamGone = errors.New("the stream was deleted")
 
-// compare finds out from a stream's state whether it was deleted, or trimmed too far, since the last look. there says whether
-// the entry of the mark is still in it.
+// compare finds out from a stream's state whether it was deleted, or trimmed too far, since the last look. there says
+// whether the entry of the mark is still in it.
 func (t *tail) compare(s *tailSource, info *goredis.XInfoStream, there bool) {
 	last, _ := readID(info.LastGeneratedID)
 	deleted, _ := readID(info.MaxDeletedEntryID)

@@ -210,7 +210,8 @@ func TestASubscriptionLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// The steps of a message that is parked, each followed by the death of the server, whose append-only file is all that is left.
+// The steps of a message that is parked, each followed by the death of the server, whose append-only file is all that
+// is left.
 func TestAParkedMessageSurvivesTheServerAtEachStep(t *testing.T) {
 	server := testbroker.StartRedis(t, always)
 	kill := func() {
