@@ -100,7 +100,8 @@ type LaneConfig struct {
 	WhenFull FullPolicy
 	// BlockFor is how long Emit waits for room where WhenFull is Block, before it drops. Default 10 ms.
 	BlockFor time.Duration
-	// SendTimeout is how long one batch may take before its outcome is unknown. Default 1 s.
+	// SendTimeout is how long one batch may take, and between three quarters of it and all of it is what it gets before its
+	// outcome is unknown. Default 1 s.
 	SendTimeout time.Duration
 	// FallbackAfter is how long a broker has to fail every send before it is unavailable, so that the fallback of the rules
 	// that name one is used. Default 5 s.

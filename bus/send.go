@@ -28,10 +28,48 @@ type sender struct {
 
 	// abandon ends when Close's deadline has passed: what is then unsettled is given up.
 	abandon context.Context
+
+	limit callLimit
+}
+
+// A callLimit is the context of a driver's calls. A context with a deadline costs as much as sending a small batch, and
+// allocates; so one is used for the calls of a quarter of the timeout, each of which has three quarters of it at least.
+type callLimit struct {
+	ctx         context.Context // nil at the beginning
+	cancel      context.CancelFunc
+	cancelSpent context.CancelFunc // of the context before
+	until       time.Time          // no call begins with ctx from then on
+}
+
+// context returns the context of the next call. The one that it replaces ends with the next replacement, when the driver
+// has nothing left that depends on it.
+func (l *callLimit) context(parent context.Context, timeout time.Duration) context.Context {
+	now := time.Now()
+	if l.ctx != nil && now.Before(l.until) {
+		return l.ctx
+	}
+	if l.cancelSpent != nil {
+		l.cancelSpent()
+	}
+	l.cancelSpent = l.cancel
+	l.ctx, l.cancel = context.WithDeadline(parent, now.Add(timeout))
+	l.until = now.Add(timeout / 4)
+	return l.ctx
+}
+
+// end ends the contexts. No call is under way, unless it was given up; the next one has a new context.
+func (l *callLimit) end() {
+	for _, cancel := range []context.CancelFunc{l.cancel, l.cancelSpent} {
+		if cancel != nil {
+			cancel()
+		}
+	}
+	*l = callLimit{}
 }
 
 // run sends until the lane is closed and empty, or abandoned.
 func (s *sender) run() {
+	defer s.limit.end()
 	b := &batch{}
 	maxEvents := maxBatchMessages
 	for {
@@ -99,12 +137,14 @@ func (s *sender) publish(b *batch) (err error, ended bool) {
 	if s.abandon.Err() != nil {
 		return brokers.FailAll(len(b.msgs), brokers.NotSent, ErrClosed), false
 	}
-	ctx, cancel := context.WithTimeout(s.abandon, s.lane.limits.SendTimeout)
-	defer cancel()
+	ctx := s.limit.context(s.abandon, s.lane.limits.SendTimeout)
 	defer func() {
 		if p := recover(); p != nil {
 			s.panics("driver", p)
 			err, ended = fmt.Errorf("driver panicked: %v", p), true
+		}
+		if ended {
+			s.limit.end()
 		}
 	}()
 	err = s.conn.Publish(ctx, b.msgs)

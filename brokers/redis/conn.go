@@ -51,9 +51,7 @@ type conn struct {
 	before  func(*publication)           // see publication
 	carries func(*brokers.Message) error // why a message cannot be carried; nil where any can
 
-	// free has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them
-	// the thousands of objects that are not to be allocated again.
-	free chan *publication
+	free freeList // of publications
 }
 
 var (
@@ -133,7 +131,7 @@ func (c *conn) disown(client *goredis.Client) {
 func newConn(set settings, scheme string) *conn {
 	return &conn{
 		set: set, scheme: scheme, command: newPublish, late: make(chan struct{}),
-		owns: make(map[*goredis.Client]struct{}), free: make(chan *publication, freePublications),
+		owns: make(map[*goredis.Client]struct{}),
 	}
 }
 
@@ -206,6 +204,7 @@ func (c *conn) disconnect() <-chan struct{} {
 	}
 	c.ownsMu.Unlock()
 	c.dials.End()
+	c.free.unwatch()
 	return execs
 }
 

@@ -17,21 +17,41 @@ type line struct {
 	over    atomic.Bool   // the call's context has ended: nothing may wait on the connection
 	stopped chan struct{} // has an element once interrupt is through
 
+	// ended is what the line is watching, between calls too: a bus makes many calls with one context, and watching it anew
+	// for each would allocate. stop ends it. Both are the caller's, who has the line for itself.
+	ended <-chan struct{}
+	stop  func() bool
+
 	mu sync.Mutex
 	nc *lineConn // the current connection, if there is one
 }
 
 func newLine() *line { return &line{stopped: make(chan struct{}, 1)} }
 
-// watch has the line interrupted when ctx ends. The function that it returns must be called at the end of the call.
-func (l *line) watch(ctx context.Context) (end func()) {
-	l.over.Store(false)
-	stop := context.AfterFunc(ctx, l.interrupt)
-	return func() {
-		if !stop() {
-			<-l.stopped // or it would interrupt the next call
-		}
+// watch has the line interrupted when ctx ends, even if that is after the call that it is for.
+func (l *line) watch(ctx context.Context) {
+	if l.watches(ctx) && ctx.Err() == nil {
+		return // an interruption from now on is one of this call
 	}
+	l.unwatch()
+	l.over.Store(false)
+	if ended := ctx.Done(); ended != nil {
+		l.ended, l.stop = ended, context.AfterFunc(ctx, l.interrupt)
+	}
+}
+
+// watches reports whether the line is watching ctx, or one that ends with it.
+func (l *line) watches(ctx context.Context) bool { return l.ended != nil && l.ended == ctx.Done() }
+
+// unwatch ends the watching, and waits for an interruption that has begun: it would be one of the next call.
+func (l *line) unwatch() {
+	if l.ended == nil {
+		return
+	}
+	if !l.stop() {
+		<-l.stopped
+	}
+	l.ended, l.stop = nil, nil
 }
 
 func (l *line) interrupt() {

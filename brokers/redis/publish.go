@@ -127,13 +127,12 @@ func (e bodyTooLong) Error() string {
 
 // publish sends messages that fit: on the caller's goroutine where the client can be interrupted, else off it.
 func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
-	p := c.publication()
+	p := c.publication(ctx)
 	p.begin(ctx, msgs)
 	switch {
 	case p.line != nil:
-		end := p.line.watch(ctx)
+		p.line.watch(ctx)
 		p.run()
-		end()
 		p.blame(ctx.Err())
 		return c.finish(p)
 	case ctx.Done() == nil:
@@ -164,12 +163,10 @@ func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 }
 
-// publication returns one that was used before, or a new one.
-func (c *conn) publication() *publication {
-	select {
-	case p := <-c.free:
+// publication returns one that was used before, if possible with a context that ends like ctx, or a new one.
+func (c *conn) publication(ctx context.Context) *publication {
+	if p := c.free.take(ctx); p != nil {
 		return p
-	default:
 	}
 	p := &publication{client: c.pub, newCommand: c.command, before: c.before, done: make(chan struct{}, 1)}
 	if c.ownLine != nil {
@@ -182,17 +179,59 @@ func (c *conn) publication() *publication {
 func (c *conn) finish(p *publication) error {
 	failed := p.failed
 	p.ctx, p.msgs, p.failed = nil, nil, nil
-	select {
-	case c.free <- p:
-	default:
-		if p.line != nil {
-			c.disown(p.client)
-		}
+	if !c.free.put(p) && p.line != nil {
+		p.line.unwatch()
+		c.disown(p.client)
 	}
 	if len(failed) == 0 {
 		return nil
 	}
 	return &brokers.BatchError{Failed: failed}
+}
+
+// freeList has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them the
+// thousands of objects that are not to be allocated again.
+type freeList struct {
+	mu   sync.Mutex
+	list []*publication
+}
+
+// take returns a publication that watches ctx, else the one that was used last, or nil.
+func (f *freeList) take(ctx context.Context) *publication {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.list) == 0 {
+		return nil
+	}
+	i := slices.IndexFunc(f.list, func(p *publication) bool { return p.line != nil && p.line.watches(ctx) })
+	if i < 0 {
+		i = len(f.list) - 1
+	}
+	p := f.list[i]
+	f.list = slices.Delete(f.list, i, i+1)
+	return p
+}
+
+// put keeps p, and reports whether there was room for it.
+func (f *freeList) put(p *publication) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.list) == freePublications {
+		return false
+	}
+	f.list = append(f.list, p)
+	return true
+}
+
+// unwatch lets go of the contexts of all calls that are over.
+func (f *freeList) unwatch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.list {
+		if p.line != nil {
+			p.line.unwatch()
+		}
+	}
 }
 
 // A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per

@@ -109,10 +109,10 @@ func (m *member) run(ctx context.Context) error {
 	line, client := m.conn.ownLine(pollEvery)
 	m.client = client
 	defer m.conn.disown(client)
-	end := line.watch(ctx)
+	line.watch(ctx)
 	steward := newSteward(context.WithoutCancel(ctx), m)
 	err := m.conn.retry(ctx, &m.trouble, func() error { return m.serve(ctx) })
-	end()
+	line.unwatch()
 	if err == nil {
 		m.leave(context.WithoutCancel(ctx))
 	}

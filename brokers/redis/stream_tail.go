@@ -66,7 +66,8 @@ func (t *tail) run(ctx context.Context) error {
 	line, client := t.conn.ownLine(pollEvery)
 	t.client = client
 	defer t.conn.disown(client)
-	defer line.watch(ctx)()
+	line.watch(ctx)
+	defer line.unwatch()
 	return t.conn.retry(ctx, &t.trouble, func() error { return t.serve(ctx) })
 }
 
