@@ -18,6 +18,24 @@ type payloadEncoder[T any] struct {
 	buf   []byte      // for flat
 	out   bytes.Buffer
 	enc   *jsontext.Encoder
+	block []byte // payloads are cut out of it
+}
+
+// Payloads of up to a quarter of a block share it, so that making one does not allocate. Who keeps one payload keeps
+// blockBytes at most.
+const blockBytes = 4 << 10
+
+// own returns a copy of data, in memory that nobody else uses.
+func (e *payloadEncoder[T]) own(data []byte) []byte {
+	if len(data) > blockBytes/4 {
+		return bytes.Clone(data)
+	}
+	if cap(e.block)-len(e.block) < len(data) {
+		e.block = make([]byte, 0, blockBytes) // the old block lives as long as one of its payloads
+	}
+	start := len(e.block)
+	e.block = append(e.block, data...)
+	return e.block[start:len(e.block):len(e.block)]
 }
 
 func newPayloadEncoder[T any]() *payloadEncoder[T] {
@@ -30,7 +48,7 @@ func newPayloadEncoder[T any]() *payloadEncoder[T] {
 // small reports whether e is worth keeping.
 func (e *payloadEncoder[T]) small() bool { return cap(e.buf)+e.out.Cap() <= maxPooledBytes }
 
-// encode returns p as JSON, in memory of its own.
+// encode returns p as JSON, in memory that is not used again.
 func (e *payloadEncoder[T]) encode(p T) ([]byte, error) {
 	var zero T
 	e.value = p
@@ -43,7 +61,7 @@ func (e *payloadEncoder[T]) encodeValue() ([]byte, error) {
 	if e.flat != nil {
 		if data, ok := appendFlat(e.buf[:0], e.flat); ok {
 			e.buf = data
-			return bytes.Clone(data), nil
+			return e.own(data), nil
 		}
 	}
 	e.out.Reset()
@@ -51,5 +69,5 @@ func (e *payloadEncoder[T]) encodeValue() ([]byte, error) {
 	if err := json.MarshalEncode(e.enc, &e.value); err != nil {
 		return nil, err
 	}
-	return bytes.Clone(bytes.TrimSuffix(e.out.Bytes(), []byte("\n"))), nil
+	return e.own(bytes.TrimSuffix(e.out.Bytes(), []byte("\n"))), nil
 }

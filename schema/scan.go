@@ -226,10 +226,20 @@ func skipPlain[T []byte | string](b T, i int) int {
 		rest := load64(b, last) >> (8 * uint(i-last)) // ends in zeros, which are special: the first is at len(b)
 		return i + bits.TrailingZeros64(special(rest))>>3
 	}
+	if n := len(b) - i; n >= 4 { // the same with two times four bytes, which overlap
+		rest := uint64(load32(b, i)) | uint64(load32(b, len(b)-4))<<(8*uint(n-4))
+		return i + bits.TrailingZeros64(special(rest))>>3
+	}
 	for i < len(b) && !isSpecial(b[i]) {
 		i++
 	}
 	return i
+}
+
+// load32 is load64 for four bytes.
+func load32[T []byte | string](b T, i int) uint32 {
+	w := b[i : i+4]
+	return uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24
 }
 
 // load64 is binary.LittleEndian.Uint64, for strings too. The compiler makes one check and one load of it, as long as
