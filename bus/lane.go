@@ -194,14 +194,14 @@ func (l *lane) kill(e *entry, reason DropReason, cause error) {
 	l.drop(reason, e, e.channels, cause)
 	l.queue.bury(e)
 	l.release(e)
+	l.roomMade()
 }
 
-// release gives back what a settled event held. It is called with the lock held.
+// release gives back what a settled event held. It is called with the lock held; roomMade has to follow.
 func (l *lane) release(e *entry) {
 	l.events--
 	l.bytes -= len(e.body)
 	l.store.done(e.chunk)
-	l.roomMade()
 }
 
 // drop accounts for an event given up, on the given of its channels, and reports it. It is called with the lock held,

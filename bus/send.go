@@ -102,6 +102,10 @@ func (s *sender) settle(b *batch) (nextMax int) {
 	nextMax = maxBatchMessages
 	for attempt := 1; ; attempt++ {
 		err, ended := s.publish(b)
+		if err == nil {
+			s.lane.taken(b, s.fellBack())
+			return nextMax
+		}
 		again, unknown := s.account(b, err)
 		if unknown {
 			nextMax = 1
@@ -151,16 +155,12 @@ func (s *sender) publish(b *batch) (err error, ended bool) {
 	return err, err != nil && ctx.Err() != nil
 }
 
-// account records the outcome of every message of a call, and returns the indices of those to send again.
+// account records the outcome of every message of a call that failed, and returns the indices of those to send again.
 func (s *sender) account(b *batch, err error) (again []int, unknown bool) {
 	l := s.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fellBack = s.detour != nil && s.detour.fellBack
-	if err == nil {
-		l.confirm(b, 0, len(b.msgs))
-		return nil, false
-	}
+	l.fellBack = s.fellBack()
 	var be *brokers.BatchError
 	if !errors.As(err, &be) {
 		be = brokers.FailAll(len(b.msgs), brokers.Unknown, err)
@@ -210,14 +210,37 @@ func (s *sender) sentToDurable() bool {
 	return s.durable
 }
 
+// fellBack reports whether the last call was made of a fallback.
+func (s *sender) fellBack() bool { return s.detour != nil && s.detour.fellBack }
+
+// taken settles a batch whose every message the broker has taken. Its callers are woken when the lock is given up: they would
+// only wait for it, and publish again.
+func (l *lane) taken(b *batch, fellBack bool) {
+	l.mu.Lock()
+	l.fellBack = fellBack
+	l.confirmed(len(b.msgs))
+	l.releaseAll(b)
+	l.mu.Unlock()
+	b.confirm(0, len(b.msgs))
+}
+
 // confirm settles the messages from index from to before index to as taken by the broker. It is called with the lock held.
 func (l *lane) confirm(b *batch, from, to int) {
-	n := int64(to - from)
-	l.ledger.Confirmed += n
+	l.confirmed(to - from)
+	b.confirm(from, to)
+}
+
+// confirmed counts n messages as taken by the broker. It is called with the lock held.
+func (l *lane) confirmed(n int) {
+	l.ledger.Confirmed += int64(n)
 	if l.fellBack {
-		l.ledger.FellBack += n
+		l.ledger.FellBack += int64(n)
 	}
-	l.ledger.Queued -= n
+	l.ledger.Queued -= int64(n)
+}
+
+// confirm tells the callers of the messages from index from to before index to that the broker has taken them.
+func (b *batch) confirm(from, to int) {
 	if !b.awaited {
 		return
 	}
@@ -251,7 +274,13 @@ func (l *lane) giveUp(e *entry, channel int, state brokers.Outcome, reason DropR
 func (l *lane) settled(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.releaseAll(b)
+}
+
+// releaseAll gives back what the events of a batch held. It is called with the lock held.
+func (l *lane) releaseAll(b *batch) {
 	for i := range b.entries {
 		l.release(&b.entries[i])
 	}
+	l.roomMade()
 }
