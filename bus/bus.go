@@ -37,6 +37,7 @@ type Bus struct {
 	links    []*link   // the default broker's first
 	exits    []*outlet // by the router's numbers
 	packers  packerPool
+	calls    callPool
 	reporter *reporter
 
 	closed  atomic.Bool

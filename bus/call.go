@@ -2,6 +2,7 @@ package bus
 
 import (
 	"sync"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -23,21 +24,36 @@ type slot struct {
 	err   error
 }
 
-// calls are used again: a call whose every slot had its outcome is referred to by nobody else.
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
-
 // newCall returns a call with n slots.
 func newCall(n int) *call {
-	c := calls.Get().(*call)
+	c := &call{done: make(chan struct{}, 1)}
+	c.begin(n)
+	return c
+}
+
+func (c *call) begin(n int) {
 	c.left, c.failed, c.gaveUp = n, 0, false
 	for range n {
 		c.slots = append(c.slots, slot{state: brokers.Unknown})
 	}
+}
+
+// A callPool has what the calls of one bus leave for later ones: themselves, and the timers of those without a deadline.
+type callPool struct{ calls, timers sync.Pool }
+
+// get returns a call with n slots.
+func (p *callPool) get(n int) *call {
+	c, ok := p.calls.Get().(*call)
+	if !ok {
+		return newCall(n)
+	}
+	c.begin(n)
 	return c
 }
 
-// free gives a call back. One that was not done is still referred to by lanes, and is left to the garbage collector.
-func (c *call) free() {
+// put gives a call back. A call whose every slot had its outcome is referred to by nobody else; one that was not done is
+// still referred to by lanes, and is left to the garbage collector.
+func (p *callPool) put(c *call) {
 	c.mu.Lock()
 	done := c.left == 0
 	c.mu.Unlock()
@@ -50,7 +66,22 @@ func (c *call) free() {
 	}
 	clear(c.slots)
 	c.slots = c.slots[:0]
-	calls.Put(c)
+	p.calls.Put(c)
+}
+
+// timer returns a timer that ends after d.
+func (p *callPool) timer(d time.Duration) *time.Timer {
+	t, ok := p.timers.Get().(*time.Timer)
+	if !ok {
+		return time.NewTimer(d)
+	}
+	t.Reset(d)
+	return t
+}
+
+func (p *callPool) putTimer(t *time.Timer) {
+	t.Stop()
+	p.timers.Put(t)
 }
 
 // settle records the outcome of a slot; the last one ends the call.

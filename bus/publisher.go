@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -88,18 +87,14 @@ func (b *Bus) send(ctx context.Context, p *packer) error {
 	}
 	var limit <-chan time.Time
 	if _, has := ctx.Deadline(); !has {
-		t := timers.Get().(*time.Timer)
-		t.Reset(b.limits.PublishTimeout)
-		defer func() { t.Stop(); timers.Put(t) }()
+		t := b.calls.timer(b.limits.PublishTimeout)
+		defer b.calls.putTimer(t)
 		limit = t.C
 	}
-	c := newCall(p.setSlots())
-	defer c.free()
+	c := b.calls.get(p.setSlots())
+	defer b.calls.put(c)
 	return b.await(ctx, limit, b.queue(ctx, limit, p, c), p, c)
 }
-
-// timers are those of calls whose context has no deadline.
-var timers = sync.Pool{New: func() any { return time.NewTimer(time.Hour) }}
 
 // await waits for a call's outcome. Where ctx or the limit ends first, or has ended already with the given cause, what is
 // still queued is taken back.
