@@ -50,6 +50,7 @@ type conn struct {
 	command func(*publication) *command  // makes what carries a message
 	before  func(*publication)           // see publication
 	carries func(*brokers.Message) error // why a message cannot be carried; nil where any can
+	plain   bool                         // messages are PUBLISH, and nothing else
 
 	free freeList // of publications
 }
@@ -67,6 +68,7 @@ func Open(_ context.Context, u *brokers.URL) (brokers.Conn, error) {
 		return nil, err
 	}
 	c := newConn(set, u.Scheme)
+	c.plain = true
 	c.connect(opt, greet)
 	return c, nil
 }

@@ -22,6 +22,8 @@ type line struct {
 	ended <-chan struct{}
 	stop  func() bool
 
+	exchange *exchange // of a publication; nil where go-redis writes and reads
+
 	mu sync.Mutex
 	nc *lineConn // the current connection, if there is one
 }
@@ -85,10 +87,35 @@ func (l *line) dialer(dial dialFunc) dialFunc {
 	}
 }
 
-// A lineConn takes no deadline that would outlast its line's interruption.
+// A lineConn takes no deadline that would outlast its line's interruption, and carries the line's exchange.
 type lineConn struct {
 	net.Conn
 	line *line
+}
+
+// Write writes the pipeline of the line's exchange in the place of its stand-in, and everything else as it is.
+func (c *lineConn) Write(b []byte) (int, error) {
+	x := c.line.exchange
+	if x == nil || string(b) != standIn {
+		return c.Conn.Write(b)
+	}
+	if err := x.write(c); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Read reads the replies to the pipeline, and then says what go-redis expects to hear.
+func (c *lineConn) Read(b []byte) (int, error) {
+	x := c.line.exchange
+	if x == nil || x.written != c {
+		return c.Conn.Read(b)
+	}
+	x.written = nil
+	if err := x.read(c.Conn); err != nil {
+		return 0, err
+	}
+	return copy(b, standInReply), nil
 }
 
 func (c *lineConn) SetDeadline(t time.Time) error { return c.limit(c.Conn.SetDeadline, t) }

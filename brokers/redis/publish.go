@@ -171,6 +171,9 @@ func (c *conn) publication(ctx context.Context) *publication {
 	p := &publication{client: c.pub, newCommand: c.command, before: c.before, done: make(chan struct{}, 1)}
 	if c.ownLine != nil {
 		p.line, p.client = c.ownLine(0)
+		if c.plain {
+			p.line.exchange = newExchange()
+		}
 	}
 	return p
 }
@@ -297,6 +300,9 @@ func pipelineEnd(msgs []brokers.Message, from int) int {
 // pipeline had better not follow: a message of this one may have to be sent again, and what has the same key would
 // overtake it.
 func (p *publication) send(from, to int) error {
+	if p.line != nil && p.line.exchange != nil {
+		return p.exchange(from, to)
+	}
 	n := to - from
 	p.prepare(n)
 	for i, cmd := range p.commands[:n] {
@@ -317,6 +323,22 @@ func (p *publication) send(from, to int) error {
 	p.settled = to
 	p.mu.Unlock()
 	return err
+}
+
+// exchange is send where the line writes and reads itself.
+func (p *publication) exchange(from, to int) (stop error) {
+	x := p.line.exchange
+	err := x.do(p.ctx, p.client, p.msgs[from:to])
+	if err == nil && len(x.refused) == 0 {
+		return nil
+	}
+	x.failures(to-from, err, func(i int, o brokers.Outcome, err error) {
+		p.failed = append(p.failed, brokers.MessageError{Index: from + i, Outcome: o, Err: err})
+		if stop == nil && o != brokers.Rejected {
+			stop = err
+		}
+	})
+	return stop
 }
 
 // prepare makes sure that there are n commands.
