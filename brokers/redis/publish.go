@@ -24,9 +24,6 @@ const (
 	pipelineBytes    = 1 << 20
 )
 
-// freePublications is how many publications are kept for later calls; a full one has some 150 KB.
-const freePublications = 8
-
 // grace is how long Publish still waits after its ctx has ended. The client obeys a ctx's deadline by itself, only some
 // milliseconds later, and then knows for each message what became of it. Together with what a busy machine adds it
 // stays below the 100 ms of the contract.
@@ -190,51 +187,6 @@ func (c *conn) finish(p *publication) error {
 		return nil
 	}
 	return &brokers.BatchError{Failed: failed}
-}
-
-// freeList has publications that are not in use. A sync.Pool would lose them to the garbage collector, and with them the
-// thousands of objects that are not to be allocated again.
-type freeList struct {
-	mu   sync.Mutex
-	list []*publication
-}
-
-// take returns a publication that watches ctx, else the one that was used last, or nil.
-func (f *freeList) take(ctx context.Context) *publication {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.list) == 0 {
-		return nil
-	}
-	i := slices.IndexFunc(f.list, func(p *publication) bool { return p.line != nil && p.line.watches(ctx) })
-	if i < 0 {
-		i = len(f.list) - 1
-	}
-	p := f.list[i]
-	f.list = slices.Delete(f.list, i, i+1)
-	return p
-}
-
-// put keeps p, and reports whether there was room for it.
-func (f *freeList) put(p *publication) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.list) == freePublications {
-		return false
-	}
-	f.list = append(f.list, p)
-	return true
-}
-
-// unwatch lets go of the contexts of all calls that are over.
-func (f *freeList) unwatch() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, p := range f.list {
-		if p.line != nil {
-			p.line.unwatch()
-		}
-	}
 }
 
 // A publication is one call of Publish. Its commands are used again by later calls, so that none is allocated per
