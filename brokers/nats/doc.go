@@ -53,7 +53,7 @@
 //	max_age          how long a stream that is made keeps a message (168h)
 //	dedup_window     how long a stream that is made remembers ids (2m)
 //	ack_wait         how long a group that is made waits for a member that does not answer (30s)
-//	prefetch         most unsettled deliveries of a subscription that does not say (512)
+//	prefetch         most unsettled deliveries of a subscription that does not say (1024)
 //
 // Without stream and subjects there is a stream for each first token of a channel: user_service.events.all is in the stream
 // eventbus-user_service, which takes user_service and user_service.>. A stream that was made for these subjects before,

@@ -140,6 +140,9 @@ func readOthers(h natsgo.Header) []brokers.Header {
 	var out []brokers.Header
 	own := 0
 	for name := range h {
+		if name == headerMsgID || name == headerType || name == headerKey {
+			continue // the usual ones
+		}
 		if _, is := otherKey(name); is {
 			own++
 		}

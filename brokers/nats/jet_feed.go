@@ -207,4 +207,4 @@ func (f *feed) poll(ctx context.Context, js jetstream.JetStream) error {
 }
 
 // position is where a message is kept, for logs.
-func (o origin) position() string { return fmt.Sprintf("%s:%d", o.stream, o.seq) }
+func (o origin) position() string { return o.stream + ":" + strconv.FormatUint(o.seq, 10) }

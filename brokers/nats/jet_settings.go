@@ -25,11 +25,11 @@ type jetSettings struct {
 }
 
 // jetDefaults: the lease is the server's own default, and so is the window of the deduplication. A week of retention
-// bounds what a forgotten stream takes. 512 messages in flight keep a loopback server busy.
+// bounds what a forgotten stream takes. 1,024 messages in flight keep a loopback server busy, and are what a subscription of the bus asks for.
 func jetDefaults() jetSettings {
 	return jetSettings{
 		create: true, replicas: 1, storage: "file", maxAge: 7 * 24 * time.Hour, dedup: 2 * time.Minute,
-		ackWait: 30 * time.Second, prefetch: 512,
+		ackWait: 30 * time.Second, prefetch: 1024,
 	}
 }
 

@@ -122,7 +122,7 @@ func (m *member) leave(ctx context.Context, s *session, in chan *natsgo.Msg) {
 			_ = f.sub.Unsubscribe() // it fails where the session is over, and then there is nothing to undo
 		}
 		for len(in) > 0 {
-			if m.take(s, <-in) != nil {
+			if m.takeAll(s, <-in, in) != nil {
 				return
 			}
 		}

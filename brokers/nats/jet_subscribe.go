@@ -180,7 +180,7 @@ func (m *member) receive(ctx context.Context, s *session, js jetstream.JetStream
 		}
 		select {
 		case msg := <-in:
-			if err := m.take(s, msg); err != nil {
+			if err := m.takeAll(s, msg, in); err != nil {
 				return nil
 			}
 		case <-m.leases.changed:
@@ -232,36 +232,54 @@ func (m *member) ask(s *session) error {
 	return nil
 }
 
-// take reads one message of a session.
-func (m *member) take(s *session, msg *natsgo.Msg) error {
+// takeAll hands over a message, and those that came with it in one go: a lock and a wake-up for each would cost as much as the
+// rest of receiving.
+func (m *member) takeAll(s *session, msg *natsgo.Msg, in <-chan *natsgo.Msg) error {
+	batch := make([]brokers.Delivery, 0, min(len(in)+1, deliverAtOnce))
+	var err error
+	for {
+		batch = append(batch, brokers.Delivery{})
+		var delivered bool
+		if delivered, err = m.take(s, msg, &batch[len(batch)-1]); !delivered {
+			batch = batch[:len(batch)-1]
+		}
+		if err != nil || len(batch) == deliverAtOnce || len(in) == 0 {
+			break
+		}
+		msg = <-in // nobody else receives from it
+	}
+	m.queue.Put(batch)
+	return err
+}
+
+// take reads one message of a session into d, and reports whether it is to be delivered.
+func (m *member) take(s *session, msg *natsgo.Msg, d *brokers.Delivery) (bool, error) {
 	f := m.feedOf(msg)
 	if f == nil {
-		return nil
+		return false, nil
 	}
 	from, ok := readOrigin(msg.Reply)
 	if !ok {
-		return f.status(msg)
+		return false, f.status(msg)
 	}
 	f.asked, f.heard = max(0, f.asked-1), time.Now()
 	f.last = max(f.last, from.seq)
 	if !matchesAny(m.patterns, msg.Subject) {
-		return s.nc.Publish(msg.Reply, ackAck)
+		return false, s.nc.Publish(msg.Reply, ackAck)
 	}
 	attempt, wait := early(msg.Header, from.attempt, time.Now())
 	if wait > 0 {
-		return s.nc.Publish(msg.Reply, nakAfter(wait))
+		return false, s.nc.Publish(msg.Reply, nakAfter(wait))
 	}
 	token, ok := m.leases.add(from.place, msg.Reply)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	m.conn.unsettled.Add(1)
-	d := brokers.Delivery{
-		Attempt: attempt, Position: from.position(), Token: brokers.Token{Ref: m, Seq: token}, Settler: m,
-	}
-	read(&d, msg, m.maxBytes)
-	m.queue.Add(d)
-	return nil
+	d.Attempt, d.Position = attempt, from.position()
+	d.Token, d.Settler = brokers.Token{Ref: m, Seq: token}, m
+	read(d, msg, m.maxBytes)
+	return true, nil
 }
 
 func (m *member) feedOf(msg *natsgo.Msg) *feed {

@@ -33,6 +33,9 @@ func New() *Queue { return &Queue{wake: make(chan struct{}, 1)} }
 
 // Put appends deliveries. The slice is the queue's from then on.
 func (q *Queue) Put(batch []brokers.Delivery) {
+	if len(batch) == 0 || q.join(batch) {
+		return
+	}
 	for len(batch) > atOnce {
 		q.put(element{batch: batch[:atOnce:atOnce]})
 		batch = batch[atOnce:]
@@ -40,6 +43,19 @@ func (q *Queue) Put(batch []brokers.Delivery) {
 	if len(batch) > 0 {
 		q.put(element{batch: batch})
 	}
+}
+
+// join appends a small batch to the one that waits last, so that a sink that is slow gets few large batches instead of many small
+// ones.
+func (q *Queue) join(batch []brokers.Delivery) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := len(q.pending)
+	if n == 0 || len(q.pending[n-1].batch) == 0 || len(q.pending[n-1].batch)+len(batch) > atOnce {
+		return false
+	}
+	q.pending[n-1].batch = append(q.pending[n-1].batch, batch...)
+	return true
 }
 
 // Add appends one delivery.
