@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -130,6 +131,7 @@ func (c *conn) close(ctx context.Context) error {
 		unsettled = c.unsettled()
 	}
 	close(c.late)
+	await(calls, grace)
 	c.end()
 	c.client.CloseIdleConnections()
 	c.sockets.end()
@@ -140,6 +142,20 @@ func (c *conn) close(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// grace is how long Close goes on after its context's end, so that members can commit and leave their groups: else the others wait
+// for a session's end. The contract allows 100 ms.
+const grace = 50 * time.Millisecond
+
+// await waits until done is closed, but for d at most.
+func await(done <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
 }
 
 // unsettled counts the deliveries that nobody has settled.

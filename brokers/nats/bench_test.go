@@ -155,26 +155,17 @@ func BenchmarkJetConsume(b *testing.B) {
 		b.ReportAllocs()
 		b.ResetTimer()
 	}
-	b.Run("raw", func(b *testing.B) {
-		fill(b)
-		consumer, err := stream.CreateConsumer(b.Context(), jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
-		if err != nil {
-			b.Fatal(err)
-		}
-		var n atomic.Int64
-		done := make(chan struct{})
-		consuming, err := consumer.Consume(func(m jetstream.Msg) {
-			_ = m.Ack()
-			if n.Add(1) == int64(b.N) {
-				close(done)
+	// The durable one is what a group has: the server writes down what it has acked.
+	for _, name := range []string{"raw", "raw durable"} {
+		b.Run(name, func(b *testing.B) {
+			fill(b)
+			config := jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy}
+			if name != "raw" {
+				config.Durable, config.FilterSubject = "d"+strconv.Itoa(b.N), "bench.>"
 			}
+			consume(b, stream, config)
 		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		<-done
-		consuming.Stop()
-	})
+	}
 	b.Run("driver", func(b *testing.B) {
 		fill(b)
 		c := open(b, server.JetURL())
@@ -193,6 +184,27 @@ func BenchmarkJetConsume(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+}
+
+// consume takes b.N messages by the client's Consume and acks each.
+func consume(b *testing.B, stream jetstream.Stream, config jetstream.ConsumerConfig) {
+	consumer, err := stream.CreateConsumer(b.Context(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var n atomic.Int64
+	done := make(chan struct{})
+	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		_ = m.Ack()
+		if n.Add(1) == int64(b.N) {
+			close(done)
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	<-done
+	consuming.Stop()
 }
 
 // A counter acks what it gets.

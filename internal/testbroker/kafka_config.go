@@ -14,6 +14,10 @@ func (k *Kafka) properties() string {
 		"log.dirs=" + k.path("data"), "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
 		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
 		"group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false",
+		// To start sooner, and to read the logs of many small topics sooner after a kill: no 128 MB for a cleaner that has nothing to
+		// clean, few threads, small indexes.
+		"log.cleaner.enable=false", "num.io.threads=2", "num.network.threads=2", "background.threads=2",
+		"num.recovery.threads.per.data.dir=2", "log.index.size.max.bytes=1048576",
 	}
 	listen := func(name string, port int) {
 		listeners += "," + name + "://" + loopback(port)
