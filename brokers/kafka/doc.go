@@ -40,6 +40,12 @@
 //
 // Files are read again for each connection: a password or a certificate can be changed without a restart.
 //
+// # Rights
+//
+// A service that runs with create=false needs, to publish, WRITE on its topics; to be in a group, READ on the topics and on the
+// group; without a group, READ on the topics. DESCRIBE comes with each of them. Provision needs CREATE on the topics or the cluster,
+// and READ on the groups and their topics; Lag needs what the group does. A right that is lacking is one error that names it.
+//
 // # Subscriptions
 //
 // A subscription with a group is a member of the Kafka group of that name. A partition has one member at a time, so that

@@ -59,6 +59,20 @@
 // eventbus-user_service, which takes user_service and user_service.>. A stream that was made for these subjects before,
 // under whatever name and with whatever settings, is used as it is.
 //
+// # Rights
+//
+// A service that runs with create=false needs, to publish, the right to publish on its channels and to subscribe to _INBOX.>; to be
+// in a group, the rights to publish to $JS.API.STREAM.INFO.*, $JS.API.CONSUMER.INFO.*.*, $JS.API.CONSUMER.MSG.NEXT.*.* and
+// $JS.ACK.>, and to subscribe to _INBOX.>; without a group, $JS.API.CONSUMER.CREATE.> and $JS.API.CONSUMER.DELETE.*.* besides.
+// Provision and Lag say which ones they need. A right that is lacking is one error that names it.
+//
+// # Order
+//
+// JetStream promises none. The members of a group pull from one consumer, and the server hands out messages in their order, but to
+// whoever asks next: two events of one key are with two members at a time, and one that comes again comes after later ones. What the
+// server has to keep an order, one message in flight (MaxAckPending 1) or one member that gets all (a pinned client), is no
+// sharing of the work. On core NATS a key keeps its order, since one connection carries it.
+//
 // # How it works
 //
 // A link holds one connection after the other: one for what is published, one for what is received. The client's own

@@ -32,3 +32,20 @@ func Example_jetStream() {
 	fmt.Println("JetStream stores messages:", conn.Capabilities().Durable)
 	// Output: JetStream stores messages: true
 }
+
+// A step of a deployment, with an account that may make streams, sets up what a service needs whose own account may not.
+func Example_provision() {
+	ctx := context.Background()
+	conn, err := brokers.Open(ctx, "nats+js://nats-1?creds=/run/secrets/admin.creds&replicas=3")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	err = conn.(brokers.Provisioner).Provision(ctx, brokers.Provision{
+		Channels: []string{"user_service.events.all"},
+		Groups:   []brokers.GroupProvision{{Group: "billing", Channels: []string{"user_service.events.>"}}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
