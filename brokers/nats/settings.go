@@ -12,6 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/overflow"
 	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
@@ -25,16 +26,10 @@ type settings struct {
 	clientName   string
 	maxBytes     int // of a body
 	headers      headerMode
-	buffer       limits
+	buffer       overflow.Limits // of what waits for one subscription's sink
 	login        login
 	tls          tlsSettings
 	jet          jetSettings
-}
-
-// limits bound what waits for one subscription's sink.
-type limits struct {
-	messages int
-	bytes    int
 }
 
 // headroom is what of the server's max_payload, 1 MiB by default, is kept for headers, which count into it.
@@ -50,7 +45,7 @@ func defaults(scheme string) settings {
 		pingInterval: 3 * time.Second,
 		clientName:   "eventbus",
 		maxBytes:     1<<20 - headroom,
-		buffer:       limits{messages: 1 << 16, bytes: 32 << 20},
+		buffer:       overflow.Limits{Messages: 1 << 16, Bytes: 32 << 20},
 		jet:          jetDefaults(),
 	}
 }
@@ -74,8 +69,8 @@ func readURL(u *brokers.URL) (settings, error) {
 	if u.Scheme == jetScheme {
 		s.jet.read(u)
 	} else {
-		s.buffer.messages = u.IntParam("buffer_messages", s.buffer.messages, 1, 1<<30)
-		s.buffer.bytes = u.IntParam("buffer_bytes", s.buffer.bytes, 1, 1<<40)
+		s.buffer.Messages = u.IntParam("buffer_messages", s.buffer.Messages, 1, 1<<30)
+		s.buffer.Bytes = u.IntParam("buffer_bytes", s.buffer.Bytes, 1, 1<<40)
 	}
 	err := u.ParamsErr()
 	if err != nil {

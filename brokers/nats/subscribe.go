@@ -8,11 +8,12 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/overflow"
 	"github.com/eventbus-go/eventbus/internal/relink"
 )
 
 const (
-	// deliverAtOnce is how many messages one call of Deliver has at most.
+	// deliverAtOnce is how many messages of JetStream are handed over at once.
 	deliverAtOnce = 512
 	// tooLargeKept is how many bytes are kept of a body that is over Subscription.MaxBytes.
 	tooLargeKept = 4 << 10
@@ -42,14 +43,13 @@ func (c *core) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	defer c.calls.Leave()
 	ctx, release := c.subs.Bind(ctx)
 	defer release()
-	r := &receiver{link: c.sub, patterns: patterns, queue: newQueue(c.set.buffer)}
+	r := &receiver{link: c.sub, patterns: patterns, queue: overflow.New(c.set.buffer, bodySize)}
 	done := make(chan error, 1)
 	go func() {
-		defer r.queue.close()
+		defer r.queue.Close()
 		done <- r.run(ctx)
 	}()
-	d := deliverer{queue: r.queue, sink: sink, late: c.late, maxBytes: s.MaxBytes}
-	d.run()
+	r.queue.Feed(sink, c.late, func(d *brokers.Delivery, m *natsgo.Msg) { read(d, m, s.MaxBytes) })
 	return <-done
 }
 
@@ -57,7 +57,8 @@ func (c *core) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 type receiver struct {
 	link     *relink.Link[*session]
 	patterns []brokers.Pattern
-	queue    *queue
+	queue    *overflow.Queue[*natsgo.Msg]
+	received []*natsgo.Msg // and not in the queue yet
 
 	everReady bool
 	lost      outage
@@ -132,9 +133,10 @@ func (r *receiver) listen(ctx context.Context, s *session) error {
 		select {
 		case m := <-in:
 			r.receive(m)
-			for n := len(in); n > 0; n-- { // a select for each would cost as much as the rest
+			for n := len(in); n > 0; n-- { // a select, a lock and a wake-up for each would cost as much as the rest
 				r.receive(<-in)
 			}
+			r.handOver()
 			r.overflown(drops.count())
 		case <-s.over:
 			r.drain(in)
@@ -194,7 +196,7 @@ func (r *receiver) deniedOne(denied []error) error {
 func (r *receiver) ready() {
 	if !r.everReady {
 		r.everReady = true
-		r.queue.ready()
+		r.queue.Ready()
 		return
 	}
 	r.reportGap()
@@ -206,14 +208,14 @@ func (r *receiver) reportGap() {
 	if err == nil {
 		err = errSessionOver
 	}
-	r.queue.gap(brokers.Gap{Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: err})
+	r.queue.Gap(brokers.Gap{Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: err})
 }
 
 // overflown reports what the client has dropped because the receiver was not quick enough.
 func (r *receiver) overflown(n int64) {
 	if n > 0 {
 		now := time.Now()
-		r.queue.gap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: n, Err: natsgo.ErrSlowConsumer})
+		r.queue.Gap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: n, Err: natsgo.ErrSlowConsumer})
 	}
 }
 
@@ -223,6 +225,7 @@ func (r *receiver) drain(in <-chan *natsgo.Msg) {
 		case m := <-in:
 			r.receive(m)
 		default:
+			r.handOver()
 			return
 		}
 	}
@@ -231,7 +234,27 @@ func (r *receiver) drain(in <-chan *natsgo.Msg) {
 // receive takes one message of the subscription. It never waits for the sink.
 func (r *receiver) receive(m *natsgo.Msg) {
 	if owns(r.patterns, m.Sub.Subject, m.Subject) {
-		r.queue.put(m, time.Now)
+		r.received = append(r.received, m)
+	}
+}
+
+// handOver puts what was received into the queue.
+func (r *receiver) handOver() {
+	r.queue.Put(r.received, time.Now())
+	clear(r.received)
+	r.received = r.received[:0]
+}
+
+func bodySize(m *natsgo.Msg) int { return len(m.Data) }
+
+// read sets what a message of the client says of a delivery. A body over maxBytes is copied in part, so that the whole of
+// it is not held.
+func read(d *brokers.Delivery, m *natsgo.Msg, maxBytes int) {
+	d.Channel, d.Body = m.Subject, m.Data
+	readFields(&d.Message, m.Header)
+	if n := len(m.Data); maxBytes > 0 && n > maxBytes {
+		d.Body = append([]byte(nil), m.Data[:min(tooLargeKept, maxBytes)]...)
+		d.Malformed, d.Size = brokers.ReasonTooLarge, n
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/overflow"
 	"github.com/eventbus-go/eventbus/internal/tlsfile"
 )
 
@@ -23,17 +24,11 @@ type settings struct {
 	pingInterval time.Duration
 	poolSize     int
 	clientName   string
-	maxBytes     int // of a body
-	buffer       limits
-	secure       *secure // how connections are secured; nil for not at all
-	hosts        *hosts  // sentinels; nil for none
+	maxBytes     int             // of a body
+	buffer       overflow.Limits // of what waits for one subscription's sink
+	secure       *secure         // how connections are secured; nil for not at all
+	hosts        *hosts          // sentinels; nil for none
 	stream       streamSettings
-}
-
-// limits bound what waits for one subscription's sink.
-type limits struct {
-	messages int
-	bytes    int
 }
 
 // The defaults: a second is 1,000 times what a healthy server takes for a pipeline, and short enough that a frozen one
@@ -49,7 +44,7 @@ func defaults() settings {
 		pingInterval: 3 * time.Second,
 		poolSize:     16,
 		maxBytes:     16 << 20,
-		buffer:       limits{messages: 1 << 16, bytes: 32 << 20},
+		buffer:       overflow.Limits{Messages: 1 << 16, Bytes: 32 << 20},
 		stream:       streamDefaults(),
 	}
 }
@@ -73,10 +68,10 @@ func PingInterval(d time.Duration) Option {
 func Buffer(messages, bytes int) Option {
 	return func(s *settings) {
 		if messages > 0 {
-			s.buffer.messages = messages
+			s.buffer.Messages = messages
 		}
 		if bytes > 0 {
-			s.buffer.bytes = bytes
+			s.buffer.Bytes = bytes
 		}
 	}
 }
@@ -141,8 +136,8 @@ func (s *settings) readCommon(u *brokers.URL) {
 // readPubSub reads the parameters of Pub/Sub.
 func (s *settings) readPubSub(u *brokers.URL) {
 	s.pingInterval = u.DurationParam("ping_interval", s.pingInterval)
-	s.buffer.messages = u.IntParam("buffer_messages", s.buffer.messages, 1, 1<<30)
-	s.buffer.bytes = u.IntParam("buffer_bytes", s.buffer.bytes, 1, 1<<40)
+	s.buffer.Messages = u.IntParam("buffer_messages", s.buffer.Messages, 1, 1<<30)
+	s.buffer.Bytes = u.IntParam("buffer_bytes", s.buffer.Bytes, 1, 1<<40)
 }
 
 // finish checks what the parameters say together and sets opt. It returns how connections are secured; nil for not at

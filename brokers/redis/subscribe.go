@@ -8,6 +8,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/overflow"
 )
 
 const (
@@ -50,14 +51,13 @@ func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	defer c.calls.Leave()
 	ctx, release := c.subs.Bind(ctx)
 	defer release()
-	r := &receiver{conn: c, plan: plan, name: s.Name, maxBytes: s.MaxBytes, queue: newQueue(c.set.buffer)}
+	r := &receiver{conn: c, plan: plan, name: s.Name, maxBytes: s.MaxBytes, queue: overflow.New(c.set.buffer, bodySize)}
 	done := make(chan error, 1)
 	go func() {
-		defer r.queue.close()
+		defer r.queue.Close()
 		done <- r.run(ctx)
 	}()
-	d := deliverer{queue: r.queue, sink: sink, late: c.late}
-	d.run()
+	r.queue.Feed(sink, c.late, read)
 	return <-done
 }
 
@@ -67,8 +67,8 @@ type receiver struct {
 	plan     *plan
 	name     string
 	maxBytes int
-	queue    *queue
-	received []entry // and not in the queue yet
+	queue    *overflow.Queue[received]
+	received []received // and not in the queue yet
 
 	everReady bool
 	lost      outage
@@ -129,7 +129,7 @@ func (r *receiver) idle() {
 	if len(r.received) == 0 {
 		return
 	}
-	r.queue.put(r.received, time.Now())
+	r.queue.Put(r.received, time.Now())
 	clear(r.received)
 	r.received = r.received[:0]
 }
@@ -138,7 +138,7 @@ func (r *receiver) idle() {
 func (r *receiver) ready() {
 	if !r.everReady {
 		r.everReady = true
-		r.queue.ready()
+		r.queue.Ready()
 		return
 	}
 	r.reportGap()
@@ -146,7 +146,7 @@ func (r *receiver) ready() {
 }
 
 func (r *receiver) reportGap() {
-	r.queue.gap(brokers.Gap{
+	r.queue.Gap(brokers.Gap{
 		Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: r.lost.err,
 	})
 }
@@ -163,7 +163,7 @@ func (r *receiver) reportRefusal(err error) {
 
 // receive takes one message of the subscription.
 func (r *receiver) receive(m *goredis.Message) {
-	e := entry{channel: m.Channel, body: bytesOf(m.Payload)}
+	e := received{channel: m.Channel, body: bytesOf(m.Payload)}
 	if r.maxBytes > 0 && len(e.body) > r.maxBytes {
 		e.size = len(e.body)
 		e.body = []byte(m.Payload[:min(tooLargeKept, r.maxBytes)])
@@ -198,70 +198,19 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// A deliverer is the side of a subscription that waits for the sink, on the goroutine of Subscribe's caller.
-type deliverer struct {
-	queue *queue
-	sink  brokers.Sink
-	late  <-chan struct{} // closed when nothing may be delivered any more
-
-	batch []brokers.Delivery
-	bytes int
-	left  int64 // messages that came too late to be delivered
+// A received is a message as it came.
+type received struct {
+	channel string
+	body    []byte
+	size    int // of a body that was cut short, else 0
 }
 
-// run hands over what the queue has, in order, until it is closed and empty.
-func (d *deliverer) run() {
-	for {
-		entries, ok := d.queue.take()
-		if !ok {
-			break
-		}
-		for i := range entries {
-			d.add(&entries[i])
-		}
-		d.flush()
-		clear(entries)
-	}
-	if d.left > 0 {
-		now := time.Now()
-		d.sink.Gap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: d.left})
-	}
-}
+func bodySize(m received) int { return len(m.body) }
 
-func (d *deliverer) add(e *entry) {
-	if e.mark != nil {
-		d.flush()
-		if e.mark.ready {
-			d.sink.Ready()
-		} else {
-			d.sink.Gap(e.mark.gap)
-		}
-		return
+// read makes a delivery of a message.
+func read(d *brokers.Delivery, m received) {
+	d.Channel, d.Body = m.channel, m.body
+	if m.size > 0 {
+		d.Malformed, d.Size = brokers.ReasonTooLarge, m.size
 	}
-	d.batch = append(d.batch, brokers.Delivery{Message: brokers.Message{Channel: e.channel, Body: e.body}})
-	if e.size > 0 {
-		last := &d.batch[len(d.batch)-1]
-		last.Malformed, last.Size = brokers.ReasonTooLarge, e.size
-	}
-	d.bytes += len(e.body)
-	if len(d.batch) == deliverAtOnce {
-		d.flush()
-	}
-}
-
-// flush hands over the batch.
-func (d *deliverer) flush() {
-	n := len(d.batch)
-	if n == 0 {
-		return
-	}
-	select {
-	case <-d.late:
-		d.left += int64(n)
-	default:
-		d.sink.Deliver(d.batch)
-	}
-	d.queue.release(n, d.bytes)
-	clear(d.batch)
-	d.batch, d.bytes = d.batch[:0], 0
 }

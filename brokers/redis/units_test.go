@@ -18,6 +18,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/overflow"
 )
 
 // reply is an error as the client makes it of an error reply.
@@ -192,79 +193,6 @@ func TestAPipelineEndsAtItsBounds(t *testing.T) {
 	}
 }
 
-func TestAQueueKeepsOrderAndCountsWhatItDrops(t *testing.T) {
-	put := func(q *queue, bodies ...string) {
-		for _, b := range bodies {
-			q.put([]entry{{channel: "c", body: []byte(b)}}, time.Unix(1, 0))
-		}
-	}
-	show := func(q *queue) string {
-		var b strings.Builder
-		entries, _ := q.take()
-		for _, e := range entries {
-			switch {
-			case e.mark == nil:
-				fmt.Fprintf(&b, "%s ", e.body)
-			case e.mark.ready:
-				b.WriteString("ready ")
-			default:
-				fmt.Fprintf(&b, "%s(%d) ", e.mark.gap.Reason, e.mark.gap.Missed)
-			}
-		}
-		return strings.TrimSpace(b.String())
-	}
-	reconnect := brokers.Gap{Reason: brokers.GapReconnect, Missed: -1}
-
-	t.Run("a count of what was dropped stands where it was dropped", func(t *testing.T) {
-		q := newQueue(limits{2, 100})
-		q.ready()
-		put(q, "a", "b", "x", "x")
-		if got, want := show(q), "ready a b overflow(2)"; got != want {
-			t.Errorf("%q, wants %q", got, want)
-		}
-		put(q, "x") // a and b are being handed over
-		q.release(1, 1)
-		put(q, "c", "x")
-		if got, want := show(q), "overflow(1) c overflow(1)"; got != want {
-			t.Errorf("%q, wants %q", got, want)
-		}
-	})
-	t.Run("bytes are bounded too, but one large body alone comes through", func(t *testing.T) {
-		q := newQueue(limits{10, 4})
-		put(q, "large", "x")
-		if got, want := show(q), "large overflow(1)"; got != want {
-			t.Errorf("%q, wants %q", got, want)
-		}
-		q.release(1, 5)
-		put(q, "abc", "xx", "d")
-		if got, want := show(q), "abc overflow(1) d"; got != want {
-			t.Errorf("%q, wants %q", got, want)
-		}
-	})
-	t.Run("gaps without a message in between are merged by their reasons", func(t *testing.T) {
-		q := newQueue(limits{1, 100})
-		put(q, "a")
-		for range 100 {
-			put(q, "x")
-			q.gap(reconnect)
-		}
-		if got, want := show(q), "a overflow(100) reconnect(-1)"; got != want {
-			t.Errorf("%q, wants %q", got, want)
-		}
-	})
-	t.Run("a closed queue is emptied first", func(t *testing.T) {
-		q := newQueue(limits{1, 100})
-		put(q, "a")
-		q.close()
-		if got := show(q); got != "a" {
-			t.Errorf("%q", got)
-		}
-		if _, ok := q.take(); ok {
-			t.Error("there was more")
-		}
-	})
-}
-
 func TestAURLSaysEverything(t *testing.T) {
 	u, err := brokers.ParseURL("redis://bob:s%40cret@[::1]/3?dial_timeout=1ms&read_timeout=2ms&write_timeout=3ms" +
 		"&pool_size=4&ping_interval=5ms&buffer_messages=6&buffer_bytes=7&client_name=me&max_bytes=8")
@@ -277,7 +205,7 @@ func TestAURLSaysEverything(t *testing.T) {
 	}
 	want := settings{
 		dialTimeout: time.Millisecond, readTimeout: 2 * time.Millisecond, writeTimeout: 3 * time.Millisecond,
-		pingInterval: 5 * time.Millisecond, poolSize: 4, clientName: "me", maxBytes: 8, buffer: limits{6, 7},
+		pingInterval: 5 * time.Millisecond, poolSize: 4, clientName: "me", maxBytes: 8, buffer: overflow.Limits{Messages: 6, Bytes: 7},
 		stream: streamDefaults(),
 	}
 	if set != want {

@@ -19,7 +19,8 @@ var testHelpers = []string{"internal/testbroker"}
 
 // driverMay is what a driver imports: the contract, and what drivers share.
 var driverMay = []string{
-	"brokers", "internal/pattern", "internal/handover", "internal/lifetime", "internal/relink", "internal/tlsfile",
+	"brokers", "internal/pattern", "internal/handover", "internal/lifetime", "internal/overflow", "internal/relink",
+	"internal/tlsfile",
 }
 
 // public is what a program outside of the repository could import.
@@ -48,6 +49,7 @@ var layers = []layer{
 		imports: slices.Concat(driverMay, []string{"store/deadletter", "store/redis"}),
 	},
 	{folder: "internal/handover", imports: []string{"brokers"}},
+	{folder: "internal/overflow", imports: []string{"brokers"}},
 	{folder: "brokers/...", imports: driverMay, tests: []string{"brokers/brokertest"}},
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
 	{folder: "router/middleware", imports: []string{"schema", "router"}},

@@ -1,4 +1,4 @@
-package redis
+package overflow
 
 import (
 	"sync"
@@ -7,28 +7,32 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// A queue is what a subscription's reader has received and its sink has not seen yet, in order: messages and, between
-// them, marks. One goroutine puts, another one takes. Putting never waits.
+// Limits bound what a queue holds.
+type Limits struct {
+	Messages int
+	Bytes    int // of bodies
+}
+
+// A Queue is what was received and the sink has not seen yet. One goroutine puts, another one feeds.
 //
-// What was taken and not yet released still counts against the limits, so that they bound what is held altogether.
-type queue struct {
-	limits limits
+// What was taken and not yet handed over still counts against the limits, so that they bound what is held altogether.
+type Queue[M any] struct {
+	limits Limits
+	size   func(M) int   // of its body
 	wake   chan struct{} // has an element when there is something to take or the queue was closed
 
 	mu       sync.Mutex
-	pending  []entry
-	spare    []entry // the slice that was taken last, for reuse
-	messages int     // held, marks not counted
-	bytes    int     // of bodies, held
+	pending  []entry[M]
+	spare    []entry[M] // the slice that was taken last, for reuse
+	messages int        // held, marks not counted
+	bytes    int        // of bodies, held
 	closed   bool
 }
 
 // An entry is a message, or a mark where mark is not nil.
-type entry struct {
-	channel string
-	body    []byte
-	size    int // of a body that was cut short, else 0
-	mark    *mark
+type entry[M any] struct {
+	msg  M
+	mark *mark
 }
 
 // A mark is something for the sink that is not a message.
@@ -37,35 +41,38 @@ type mark struct {
 	gap   brokers.Gap
 }
 
-func newQueue(l limits) *queue {
-	return &queue{limits: l, wake: make(chan struct{}, 1)}
+// New returns an empty queue; size is that of a message's body.
+func New[M any](l Limits, size func(M) int) *Queue[M] {
+	return &Queue[M]{limits: l, size: size, wake: make(chan struct{}, 1)}
 }
 
-// put appends messages that were received by now, or counts them as missed where the limits are reached. A body that is
-// over the limit alone is taken where nothing else waits: it would never come through otherwise.
-func (q *queue) put(entries []entry, now time.Time) {
+// Put appends messages that were received by now, or counts them as missed where the limits are reached. A body that is
+// over the limit alone is taken where nothing else waits: it would never come through otherwise. It keeps no reference to the
+// slice.
+func (q *Queue[M]) Put(msgs []M, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, e := range entries {
-		if q.messages >= q.limits.messages || q.messages > 0 && q.bytes+len(e.body) > q.limits.bytes {
+	for _, m := range msgs {
+		size := q.size(m)
+		if q.messages >= q.limits.Messages || q.messages > 0 && q.bytes+size > q.limits.Bytes {
 			q.putGap(brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: 1})
 			continue
 		}
 		q.messages++
-		q.bytes += len(e.body)
-		q.append(e)
+		q.bytes += size
+		q.append(entry[M]{msg: m})
 	}
 }
 
-// ready appends the news that the subscription was confirmed.
-func (q *queue) ready() {
+// Ready appends the news that the subscription was confirmed.
+func (q *Queue[M]) Ready() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.append(entry{mark: &mark{ready: true}})
+	q.append(entry[M]{mark: &mark{ready: true}})
 }
 
-// gap appends a gap.
-func (q *queue) gap(g brokers.Gap) {
+// Gap appends a gap.
+func (q *Queue[M]) Gap(g brokers.Gap) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.putGap(g)
@@ -73,7 +80,7 @@ func (q *queue) gap(g brokers.Gap) {
 
 // putGap merges g into a gap of the same reason with no message in between, of which there is one for each reason at
 // most. So a sink that blocks for hours makes no more marks than there are messages.
-func (q *queue) putGap(g brokers.Gap) {
+func (q *Queue[M]) putGap(g brokers.Gap) {
 	for i := len(q.pending) - 1; i >= 0 && q.pending[i].mark != nil; i-- {
 		old := &q.pending[i].mark.gap
 		if old.Reason != g.Reason {
@@ -88,25 +95,25 @@ func (q *queue) putGap(g brokers.Gap) {
 		}
 		return
 	}
-	q.append(entry{mark: &mark{gap: g}})
+	q.append(entry[M]{mark: &mark{gap: g}})
 }
 
-func (q *queue) append(e entry) {
+func (q *Queue[M]) append(e entry[M]) {
 	q.pending = append(q.pending, e)
 	if len(q.pending) == 1 {
 		q.signal()
 	}
 }
 
-func (q *queue) signal() {
+func (q *Queue[M]) signal() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
-// close says that nothing will be put any more.
-func (q *queue) close() {
+// Close says that nothing will be put any more.
+func (q *Queue[M]) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -115,7 +122,7 @@ func (q *queue) close() {
 
 // take waits until there is something, and returns all of it; false where the queue is closed and empty. The slice that
 // it returned before must not be used any more.
-func (q *queue) take() ([]entry, bool) {
+func (q *Queue[M]) take() ([]entry[M], bool) {
 	for {
 		q.mu.Lock()
 		if len(q.pending) > 0 {
@@ -134,7 +141,7 @@ func (q *queue) take() ([]entry, bool) {
 }
 
 // release says that messages with so many bytes were handed over.
-func (q *queue) release(messages, bytes int) {
+func (q *Queue[M]) release(messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.messages -= messages
