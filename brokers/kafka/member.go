@@ -132,7 +132,11 @@ func (m *member) live() error {
 		case lost(err), refused(err):
 			return err
 		case err != nil:
-			m.giveUpInTime()
+			// Suppose the broker is away for longer than a session, and knows this member when it is back: heartbeats are
+			// answered as if nothing had happened, and without joining again nothing would ever be fetched.
+			if m.giveUpInTime(); m.kept == 0 {
+				return err
+			}
 		}
 	}
 }
