@@ -13,6 +13,8 @@ type (
 	Middleware = router.Middleware
 	// RetryPolicy says how often a handler is tried and how long to wait in between. See [middleware.Policy].
 	RetryPolicy = middleware.Policy
+	// DedupPolicy says how events that were handled before are recognised. See [middleware.DedupPolicy].
+	DedupPolicy = middleware.DedupPolicy
 	// Backoff is the wait between attempts: exponential, with full jitter. See [middleware.Backoff].
 	Backoff = middleware.Backoff
 )

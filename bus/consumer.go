@@ -73,7 +73,11 @@ func (c *consumer) chain() router.Handler {
 	}
 	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
 	policy := retryPolicy(c.sub.Retry, c.caps())
-	mw := []router.Middleware{middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later())}
+	var mw []router.Middleware
+	if c.sub.Dedup.Store != nil {
+		mw = append(mw, middleware.Dedup(c.name, c.sub.Dedup, c.dedupFailed))
+	}
+	mw = append(mw, middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later()))
 	if c.sub.Timeout > 0 {
 		mw = append(mw, middleware.Timeout(c.sub.Timeout))
 	}
@@ -173,6 +177,14 @@ func (c *consumer) stats() SubscriptionStats {
 
 func (c *consumer) note(kind string, level slog.Level, message string, attrs ...any) {
 	c.bus.reporter.note(c.name+":"+kind, level, message, append(attrs, "subscription", c.name)...)
+}
+
+// dedupFailed is told of each failure of the store by which duplicates are recognised.
+func (c *consumer) dedupFailed(err error) {
+	c.sched.mu.Lock()
+	c.counts.DedupErrors++
+	c.sched.mu.Unlock()
+	c.note("dedup", slog.LevelError, "the store of handled events fails", "err", err)
 }
 
 // retried is told of each retry.

@@ -172,7 +172,7 @@ func TestASubscriptionPausesWhileItsDeadLettersCannotBeWritten(t *testing.T) {
 	store := newMoodyStore()
 	var others, mine atomic.Int64
 	bubble(t, inMemory, store, []bus.Subscription{
-		{Name: "mine", Channels: []string{"x.all"}, Concurrency: 1, Retry: bus.RetryPolicy{Attempts: 1},
+		{Name: "mine", Channels: []string{"x.all"}, Concurrency: 4, Retry: bus.RetryPolicy{Attempts: 1},
 			Handler: func(_ context.Context, e schema.Event) error {
 				if mine.Add(1); e.ID == "bad" {
 					return errors.New("no")

@@ -37,10 +37,13 @@ func retryPolicy(p middleware.Policy, has brokers.Capabilities) middleware.Polic
 func (c *consumer) putOff(it *item) {
 	later := it.later
 	it.later = nil
-	c.counts.Retries++
+	failed := len(later.History) > 0 // else it was not tried, and the broker is not to count it
+	if failed {
+		c.counts.Retries++
+	}
 	it.attempt, it.history = later.Attempt+1, middleware.JoinHistory(it.history, later.History)
 	has := it.feed.link.caps
-	if it.settler != nil && !it.isRedrive() && has.Delay && (has.Order == brokers.OrderNone || later.AnyOrder) {
+	if failed && it.settler != nil && !it.isRedrive() && has.Delay && (has.Order == brokers.OrderNone || later.AnyOrder) {
 		c.counts.InFlight--
 		c.counts.Redelivered++
 		c.past.keep(it)

@@ -89,6 +89,8 @@ type SubscriptionStats struct {
 	Handled int64
 	// Failed ran out of attempts, or failed for good.
 	Failed int64
+	// DedupErrors counts the failures of the subscription's Dedup.Store.
+	DedupErrors int64
 	// DeadLettered are those of Failed and Malformed whose dead letter was written, or waits in this process to be.
 	DeadLettered int64
 	// Duplicate arrived on another channel, or again, after they had been handled.

@@ -99,8 +99,7 @@ func (r *returned) Settle(_ context.Context, settlements []brokers.Settlement) e
 	return nil
 }
 
-// isRedrive reports whether an item is a dead letter that ToSubscription has sent: it is no copy of an event that was given up, and
-// no broker takes it back for later.
+// isRedrive reports whether an item is a dead letter that ToSubscription has sent: no broker takes it back for later.
 func (it *item) isRedrive() bool {
 	_, ok := it.settler.(*returned)
 	return ok

@@ -62,6 +62,9 @@ type Subscription struct {
 	// is Attempts: 1. A wait of more than Retry.InPlace keeps no worker: the broker delivers the event again where it can
 	// delay and promises no order; elsewhere the event waits here, and with it the later ones of its key.
 	Retry RetryPolicy
+	// Dedup recognises events that were handled before, by their ids, also in other processes and after a restart where its
+	// Store does. Without it a subscription recognises the copies of an event on several channels alone.
+	Dedup DedupPolicy
 	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
 	Middleware []Middleware
 }

@@ -70,7 +70,7 @@ func (c *consumer) resolve(it *item) (resolved bool) {
 		}
 		return true
 	}
-	if c.window == nil || it.bad != "" || it.parked || it.isRedrive() {
+	if c.window == nil || it.bad != "" || it.parked {
 		return false
 	}
 	duplicate, running := c.window.reserve(it)
@@ -128,6 +128,7 @@ const (
 	outcomeDropped
 	outcomeInterrupted
 	outcomeFailed
+	outcomeDuplicate
 	outcomeLater // the next attempt is far away
 )
 
@@ -136,6 +137,8 @@ func (c *consumer) outcome(err error) outcome {
 	var drop *router.DropError
 	var later *middleware.LaterError
 	switch {
+	case errors.Is(err, middleware.ErrDuplicate):
+		return outcomeDuplicate
 	case errors.As(err, &later):
 		return outcomeLater
 	case errors.As(err, &drop):
@@ -170,6 +173,9 @@ func (c *consumer) conclude(it *item, o outcome) {
 	switch o {
 	case outcomeHandled:
 		c.counts.Handled++
+		c.ack(it)
+	case outcomeDuplicate:
+		c.counts.Duplicate++
 		c.ack(it)
 	case outcomeDropped:
 		c.counts.drop(DropByHandler)

@@ -36,8 +36,9 @@ var layers = []layer{
 	{folder: "schema", imports: []string{"internal/pattern"}},
 	{folder: "schema/...", imports: []string{"schema"}, tests: []string{"router"}},
 	{folder: "brokers", imports: []string{"internal/pattern"}, tests: []string{"brokers/..."}},
+	{folder: "store/dedup", tests: []string{"store/..."}},
 	{folder: "store/deadletter", imports: []string{"brokers"}, tests: []string{"store/..."}},
-	{folder: "store/...", imports: []string{"brokers", "store/deadletter"}, tests: []string{"store/..."}},
+	{folder: "store/...", imports: []string{"brokers", "store/deadletter", "store/dedup"}, tests: []string{"store/..."}},
 	{folder: "brokers/brokertest", imports: []string{"brokers", "internal/pattern"}, tests: []string{"brokers/memory"}},
 	{folder: "brokers/all", imports: []string{"brokers/..."}},
 	{
@@ -52,7 +53,7 @@ var layers = []layer{
 	{folder: "internal/overflow", imports: []string{"brokers"}},
 	{folder: "brokers/...", imports: driverMay, tests: []string{"brokers/brokertest"}},
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
-	{folder: "router/middleware", imports: []string{"schema", "router"}},
+	{folder: "router/middleware", imports: []string{"schema", "router", "store/dedup"}},
 	{
 		folder:  "bus/...",
 		imports: []string{"schema", "router/...", "brokers", "store/deadletter", "internal/pattern", "internal/yamlfile"},

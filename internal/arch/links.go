@@ -82,6 +82,7 @@ var links = map[string][]string{
 	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks, []string{amqp091}),
 	"bus":                     routerLinks,
 	"store/deadletter":        nil,
+	"store/dedup":             nil,
 	"store/redis":             redisLinks,
 	"store/sqlite":            sqliteLinks,
 	"watermill":               append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),

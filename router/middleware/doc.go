@@ -1,6 +1,8 @@
-// Package middleware has the stock wrappings of a handler, one file each: [Recover], [Timeout] and [Retry].
+// Package middleware has the stock wrappings of a handler, one file each: [Recover], [Timeout],
+// [Retry] and [Dedup].
 //
-// Their order matters, the first given to [router.Chain] being the outermost: Retry, then Timeout, so that each attempt
+// Their order matters, the first given to [router.Chain] being the outermost: Dedup, then Retry, so that
+// an event is known as handled once none of its attempts is to come, then Timeout, so that each attempt
 // has the whole time, then Recover, so that a panic is an error like any other to the two around it.
 //
 // Each promises the same: it is safe for concurrent use, starts no goroutine, costs next to nothing where the handler
