@@ -21,6 +21,7 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 	done, again, wrong := m.claim(list)
 	if len(again) > 0 {
 		parked, kept := m.park(ctx, again)
+		m.copied(parked)
 		done = append(done, parked...)
 		m.keep(kept)
 	}
@@ -89,11 +90,15 @@ func (m *member) lineOf(h *held) *line {
 	return h.line
 }
 
-// ackOn acks deliveries of one line. Where ctx ends before the line's turn has come, they wait to be settled as before.
+// ackOn acks deliveries of one line. Where ctx ends before the line's turn has come, they wait to be settled as before. Where the
+// line is over they are done with: suppose they waited to be settled, then what comes again would be given to a handler that
+// has ended.
 func (m *member) ackOn(ctx context.Context, l *line, list []*held) error {
 	if err := l.take(ctx); err != nil {
-		m.release(list)
-		return err
+		if ctx.Err() != nil {
+			m.release(list)
+		}
+		return fmt.Errorf("%w (%w)", errLost, err)
 	}
 	defer func() { <-l.turn }()
 	tags := make([]uint64, len(list))
@@ -105,6 +110,15 @@ func (m *member) ackOn(ctx context.Context, l *line, list []*held) error {
 	}
 	m.end(list)
 	return nil
+}
+
+// copied notes that copies of deliveries wait in their places.
+func (m *member) copied(list []*held) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, h := range list {
+		h.acking = true
+	}
 }
 
 // release undoes claim.

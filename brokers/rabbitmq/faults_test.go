@@ -1,0 +1,247 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+)
+
+// While an alarm lasts the server takes no messages, and still takes acks.
+func TestAServerThatTakesNoMessagesSlowsNobodyAndTakesAcks(t *testing.T) {
+	s := testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{})
+	c := open(t, s.URL()+quick)
+	r := newRecorder()
+	r.keep = true
+	subscriber := open(t, s.URL()+quick)
+	subscribe(t, subscriber, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"alarm.a"}, Prefetch: 1})
+	giveUp(t, subscriber)
+	if err := c.Publish(t.Context(), numbered(0, 1, "alarm.a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "it arrives", func() bool { return r.has("body-0") })
+	alarm(t, s, "0.0000001")
+	began := time.Now()
+	var last error
+	for i := range 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		last = c.Publish(ctx, numbered(10+i, 3, "alarm.a"))
+		cancel()
+		if last == nil {
+			t.Fatal("a message is confirmed although the alarm is on")
+		}
+	}
+	if took := time.Since(began); took > 4*(200+600)*time.Millisecond {
+		t.Errorf("four calls of 200 ms took %v", took)
+	}
+	for i := range 3 {
+		if o := outcomeOf(t, last, i); o != brokers.NotSent || !c.Retryable(last) {
+			t.Errorf("message %d is %v, want not sent: the server said that it takes none (%v)", i, o, last)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	d := r.deliveries()[0]
+	if err := d.Settler.Settle(ctx, []brokers.Settlement{{Token: d.Token}}); err != nil {
+		t.Errorf("Settle: %v", err)
+	}
+	if err := c.(brokers.Pinger).Ping(ctx); err == nil {
+		t.Error("Ping says that all is well")
+	}
+	alarm(t, s, "0.8")
+	other := numbered(20, 1, "alarm.b") // which nobody holds
+	eventually(t, 10*time.Second, "messages are taken again", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return c.Publish(ctx, other) == nil
+	})
+}
+
+// giveUp closes a connection when the test has ended, whatever is not settled.
+func giveUp(t *testing.T, c brokers.Conn) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		_ = c.Close(ctx)
+	})
+}
+
+// alarm sets the share of the memory from which on the server takes no messages.
+func alarm(t *testing.T, s *testbroker.RabbitMQ, share string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := s.Control(ctx, "set_vm_memory_high_watermark", share); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatSomebodyPutsIntoTheQueueItselfIsReportedAndSettled(t *testing.T) {
+	s := server(t)
+	u, exchange := fresh(t, s)
+	c := open(t, u)
+	r := newRecorder()
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"direct.>"}})
+	for i := range 10 {
+		if err := inject(s, exchange, "direct.a", fmt.Appendf(nil, "foreign-%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manage(t, s, func(ch *amqp.Channel) error {
+		return ch.Publish("", exchange+":g:direct.>", false, false, amqp.Publishing{
+			Body: []byte("straight"), Headers: amqp.Table{"eb-tried": "x", "x-delivery-count": "y"},
+		})
+	})
+	if err := c.Publish(t.Context(), numbered(0, 1, "direct.a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "all arrive", func() bool { return len(r.deliveries()) == 12 })
+	for _, d := range r.deliveries() {
+		if marked := d.Malformed == brokers.ReasonForeign; marked != (string(d.Body) == "straight") || d.Channel == "" {
+			t.Errorf("%q on %q is marked %q", d.Body, d.Channel, d.Malformed)
+		}
+	}
+}
+
+// A copy that waits would be sent to the queues that its headers name, and refused for a user that is not ours.
+func TestARedeliveryIsSentToNobodyElse(t *testing.T) {
+	s := server(t)
+	u, exchange := fresh(t, s)
+	c := open(t, u)
+	other := newRecorder()
+	subscribe(t, c, other, brokers.Subscription{Name: "other", Group: "other", Channels: []string{"again.a"}})
+	r := &failing{recorder: newRecorder(), after: 50 * time.Millisecond}
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"again.a"}})
+	manage(t, s, func(ch *amqp.Channel) error {
+		if _, err := ch.QueueDeclare("elsewhere", false, true, false, false, nil); err != nil {
+			return err
+		}
+		return ch.Publish(exchange, "again.a", false, false, amqp.Publishing{
+			MessageId: "1", UserId: "guest", Body: []byte("body"), Headers: amqp.Table{"CC": []any{"elsewhere"}},
+		})
+	})
+	eventually(t, 10*time.Second, "it comes twice", func() bool { return len(r.deliveries()) == 2 })
+	if d := r.deliveries()[1]; d.Attempt != 2 || d.Channel != "again.a" || d.ID != "1" {
+		t.Errorf("%+v", d)
+	}
+	if n := len(other.deliveries()); n != 1 {
+		t.Errorf("the other group has it %d times", n)
+	}
+}
+
+// A handler that runs while the connection is lost is the only one that handles its event: what comes again is its own.
+func TestAHandlerThatOutlivesItsConnectionRunsOnce(t *testing.T) {
+	s := server(t)
+	proxy := testbroker.StartProxy(t, s.Addr())
+	_, exchange := fresh(t, s)
+	c := open(t, "amqp://"+proxy.Addr()+quick+"&exchange="+exchange)
+	r := newRecorder()
+	r.keep = true
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})
+	giveUp(t, c)
+	if err := c.Publish(t.Context(), numbered(0, 3, "long.a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "all arrive", func() bool { return len(r.deliveries()) == 3 })
+	if err := cut(proxy); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the connection is back", func() bool {
+		return c.Publish(t.Context(), numbered(3, 1, "long.a")) == nil && r.has("body-3")
+	})
+	seen := make(map[string]int)
+	for _, d := range r.deliveries() {
+		if seen[d.ID]++; seen[d.ID] > 1 {
+			continue
+		}
+		if err := d.Settler.Settle(t.Context(), []brokers.Settlement{{Token: d.Token}}); err != nil {
+			t.Errorf("Settle of %s: %v", d.ID, err)
+		}
+	}
+	for id, n := range seen {
+		if n > 1 && id != "id-3" { // that one may have been published twice
+			t.Errorf("%s was delivered %d times", id, n)
+		}
+	}
+}
+
+func TestOneActiveConsumerKeepsTheOrderOfItsKeys(t *testing.T) {
+	s := server(t)
+	u, _ := fresh(t, s)
+	publisher := open(t, u+"&single_active=true")
+	sub := brokers.Subscription{Name: "s", Group: "g", Channels: []string{"order.a"}, Prefetch: 20}
+	r := newRecorder()
+	end := subscribe(t, open(t, u+"&single_active=true"), r, sub)
+	next := newRecorder()
+	subscribe(t, open(t, u+"&single_active=true"), next, sub)
+	for from := 0; from < 600; from += 30 {
+		if from == 300 {
+			if err := end(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := publisher.Publish(t.Context(), numbered(from, 30, "order.a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 20*time.Second, "all arrive", func() bool { return len(r.deliveries())+len(next.deliveries()) >= 600 })
+	for i, d := range append(r.deliveries(), next.deliveries()...) {
+		if want := fmt.Sprintf("id-%d", i); d.ID != want {
+			t.Fatalf("delivery %d is %s, want %s", i, d.ID, want)
+		}
+	}
+}
+
+// Two kills in the middle of many publishes: nothing that was confirmed is lost, and what comes twice was under way at a kill.
+func TestNothingIsLostOverTwoKills(t *testing.T) {
+	s := server(t)
+	_, exchange := fresh(t, s)
+	c := open(t, "amqp://"+s.Addr()+"?heartbeat=2s&exchange="+exchange)
+	r := newRecorder()
+	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"kill.a"}})
+	const total, size = 6000, 100
+	kills := make(chan error, 2)
+	unknown := 0
+	for from := 0; from < total; from += size {
+		if from == total/3 || from == 2*total/3 {
+			go func() { kills <- errors.Join(s.Kill(), s.Restart(context.Background())) }()
+		}
+		left := numbered(from, size, "kill.a")
+		eventually(t, 60*time.Second, "the batch is taken", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			var batch *brokers.BatchError
+			if !errors.As(c.Publish(ctx, left), &batch) {
+				return true
+			}
+			again := make([]brokers.Message, len(batch.Failed))
+			for i, f := range batch.Failed {
+				again[i] = left[f.Index]
+				if f.Outcome == brokers.Unknown {
+					unknown++
+				}
+			}
+			left = again
+			return false
+		})
+	}
+	for range 2 {
+		if err := <-kills; err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make(map[string]bool)
+	eventually(t, 30*time.Second, "all arrive", func() bool {
+		for _, d := range r.deliveries() {
+			seen[d.ID] = true
+		}
+		return len(seen) == total
+	})
+	t.Logf("%d deliveries of %d messages, %d of unknown fate were sent again", len(r.deliveries()), total, unknown)
+}
