@@ -22,7 +22,8 @@
 //	single_active    true gives all of a queue's messages to one consumer at a time, which keeps their order (false)
 //	create           false forbids to make and to bind anything for a group; there is no Delay then (true)
 //	settle_time      how long a quorum queue that was just made is left alone before it is relied upon (1500ms)
-//	prefetch         most unsettled deliveries of a subscription that does not say, 65535 at most (512)
+//	prefetch         most unsettled deliveries of a subscription that does not say, 65535 at most, shared evenly by its
+//	                 queues, each of which has one at least (512)
 //	required         channels, as patterns separated by commas, on which a message that no queue wants is an error
 //	auth             plain, or external: by the client's certificate (plain)
 //	password_file    file with the user's password
