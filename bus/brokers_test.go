@@ -93,6 +93,9 @@ func (m *moody) Publish(ctx context.Context, msgs []brokers.Message) error {
 }
 
 func (m *moody) Ping(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	switch m.feels() {
 	case down:
 		return errMoody
@@ -152,13 +155,11 @@ func TestRulesSendTheirChannelsToABrokerByName(t *testing.T) {
 	if err := w.publish(events...); err != nil {
 		t.Fatal(err)
 	}
-	got := main.taken()
-	slices.Sort(got) // of two keys, which may be on two lanes
+	got := slices.Sorted(slices.Values(main.taken()))
 	if !slices.Equal(got, []string{"1@x.a", "3@x.c"}) {
 		t.Errorf("main took %v", got)
 	}
-	got = audit.taken()
-	slices.Sort(got)
+	got = slices.Sorted(slices.Values(audit.taken()))
 	if !slices.Equal(got, []string{"2@x.b", "3@x.c", "4@x.d"}) {
 		t.Errorf("audit took %v", got)
 	}
@@ -291,6 +292,89 @@ func TestASubscriptionReadsEveryBrokerOfItsChannelsAndHandlesAnEventOnce(t *test
 		t.Errorf("handled %v", got)
 	}
 }
+
+// A broker that takes no settlements: what is handled is acked at the other one nevertheless.
+func TestABrokerThatTakesNoSettlementsHoldsUpNoOther(t *testing.T) {
+	acked := make(chan struct{}, 10)
+	w := newPair(t, settling{memory.New(), func(ctx context.Context, n int) { <-ctx.Done() }},
+		settling{memory.New(), func(_ context.Context, n int) {
+			for range n {
+				acked <- struct{}{}
+			}
+		}}, bus.Config{})
+	w.subscribe(bus.Subscription{
+		Name: "all", Channels: []string{"x.a", "x.b"}, Concurrency: 1, Handler: func(context.Context, schema.Event) error { return nil },
+	})
+	w.run()
+	for i := range 5 {
+		if err := w.publish(schema.Event{ID: fmt.Sprint("a", i), Type: "a.x"}, schema.Event{ID: fmt.Sprint("b", i), Type: "b.x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 5 {
+		select {
+		case <-acked:
+		case <-time.After(patience):
+			t.Fatalf("%d of 5 were acked", i)
+		}
+	}
+}
+
+// settling is a broker whose settlements something is done with first.
+type settling struct {
+	brokers.Conn
+	before func(ctx context.Context, n int)
+}
+
+func (s settling) Subscribe(ctx context.Context, sub brokers.Subscription, sink brokers.Sink) error {
+	return s.Conn.Subscribe(ctx, sub, settlingSink{sink, s.before})
+}
+
+type settlingSink struct {
+	brokers.Sink
+	before func(ctx context.Context, n int)
+}
+
+func (s settlingSink) Deliver(batch []brokers.Delivery) {
+	for i := range batch {
+		batch[i].Settler = &settlingSettler{batch[i].Settler, s.before}
+	}
+	s.Sink.Deliver(batch)
+}
+
+type settlingSettler struct {
+	brokers.Settler
+	before func(ctx context.Context, n int)
+}
+
+func (s *settlingSettler) Settle(ctx context.Context, what []brokers.Settlement) error {
+	s.before(ctx, len(what))
+	return s.Settler.Settle(ctx, what)
+}
+
+// An error that waiting does not cure is cured by the fallback: a Publish waits for that.
+func TestPublishWaitsForTheFallback(t *testing.T) {
+	main, audit := newMoody(false), newMoody(false)
+	var cfg bus.Config
+	cfg.Publish.FallbackAfter = 50 * time.Millisecond
+	w := newPair(t, main, hopeless{audit}, cfg)
+	audit.feel(down)
+	if err := w.publish(schema.Event{ID: "1", Type: "d.x"}); err != nil {
+		t.Errorf("got %v", err)
+	}
+	var pe *bus.PublishError
+	if err := w.publish(schema.Event{ID: "2", Type: "b.x"}); !errors.As(err, &pe) || pe.Outcomes[0].State != brokers.NotSent {
+		t.Errorf("without a fallback: %v", err)
+	}
+	if got := main.taken(); !slices.Equal(got, []string{"1@x.d"}) {
+		t.Errorf("main took %v", got)
+	}
+}
+
+// hopeless is a broker whose errors do not go away.
+type hopeless struct{ *moody }
+
+func (hopeless) Retryable(error) bool { return false }
 
 // Events of the rule with the fallback, when audit is away: they wait, then go to main, in order, and go back.
 func TestAFallbackTakesOverAndGivesBackInOrder(t *testing.T) {
@@ -449,9 +533,8 @@ func TestAMessageGoesToTheBrokerThatItNames(t *testing.T) {
 	if err := w.Send(t.Context(), append(msgs, byChannel, unruly, elsewhere)); err != nil {
 		t.Fatal(err)
 	}
-	got := audit.taken()
-	slices.Sort(got)
-	if fmt.Sprint(main.taken(), got) != "[3@x.c 7@y.z] [3@x.c 4@x.d 5@x.d 6@y.z]" {
+	got := [][]string{slices.Sorted(slices.Values(main.taken())), slices.Sorted(slices.Values(audit.taken()))}
+	if fmt.Sprint(got[0], got[1]) != "[3@x.c 7@y.z] [3@x.c 4@x.d 5@x.d 6@y.z]" {
 		t.Errorf("main took %v, audit %v", main.taken(), got)
 	}
 	ambiguous, unknown := msgs[0], msgs[0]
@@ -472,14 +555,23 @@ func TestHealthTellsBrokersAndSubscriptionsApart(t *testing.T) {
 	if err := w.Health(t.Context()); err != nil {
 		t.Errorf("all is well: %v", err)
 	}
-	audit.feel(frozen)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	h := w.Check(ctx)
-	var be *bus.BrokerError
-	if h.Brokers["main"] != nil || !errors.As(h.Brokers["audit"], &be) || be.Broker != "audit" || h.Err() == nil {
-		t.Errorf("%+v", h)
+	for name, m := range map[string]*moody{"main": main, "audit": audit} {
+		m.feel(frozen)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		h := w.Check(ctx)
+		cancel()
+		m.feel(well)
+		for asked, err := range h.Brokers {
+			var be *bus.BrokerError
+			if asked != name && err != nil || asked == name && (!errors.As(err, &be) || be.Broker != name) {
+				t.Errorf("with %s frozen, %s has %v", name, asked, err)
+			}
+		}
+		if h.Err() == nil {
+			t.Error("all is well")
+		}
 	}
+	h := w.Check(t.Context())
 	if s := h.Subscriptions["s"]; len(s) != 2 || s["main"] != nil || s["audit"] != nil {
 		t.Errorf("%+v", h.Subscriptions)
 	}
