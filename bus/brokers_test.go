@@ -204,6 +204,29 @@ func TestOneBrokersOutageNeitherSlowsNorFillsTheOther(t *testing.T) {
 	}
 }
 
+func TestLanesOfABrokerAreShapedByItsOwnSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		main, audit := newMoody(false), newMoody(false)
+		var cfg bus.Config
+		cfg.Publish.MaxEvents, cfg.Publish.Lanes = 20, 1
+		cfg.Brokers = map[string]bus.BrokerConfig{"audit": {Publish: bus.LaneConfig{MaxEvents: 5}}}
+		w := newPair(t, main, audit, cfg)
+		main.feel(down)
+		audit.feel(down)
+		for range 50 {
+			w.emit(event("a.x", "k"), event("b.x", "k"), event("d.x", "k"))
+		}
+		st := w.Stats().Brokers
+		// audit has lanes for what has a fallback, and lanes for what has none.
+		if m, a := st["main"].Published.Queued, st["audit"].Published.Queued; m != 20 || a != 10 {
+			t.Errorf("%d and %d are queued", m, a)
+		}
+		main.feel(well)
+		audit.feel(well)
+		w.close()
+	})
+}
+
 // The lane of audit is full when Publish comes: what goes to main must not wait for it. In real time, since calls are pooled
 // and what a bubble of synctest made is of no use outside.
 func TestPublishSendsToOneBrokerWhileItWaitsForRoomAtAnother(t *testing.T) {
