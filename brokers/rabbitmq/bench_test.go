@@ -136,7 +136,7 @@ func BenchmarkConsume(b *testing.B) {
 func benchFill(b *testing.B, c brokers.Conn, n int) {
 	b.Helper()
 	for ; n > 0; n -= benchBatch {
-		batch := make([]brokers.Message, benchBatch)
+		batch := make([]brokers.Message, min(n, benchBatch))
 		for i := range batch {
 			batch[i] = brokers.Message{ID: fmt.Sprint(n - i), Channel: "bench.a", Key: "k", Body: benchBody}
 		}
