@@ -11,6 +11,7 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/brokers/memory"
 	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/schema"
 	"github.com/eventbus-go/eventbus/store/deadletter"
@@ -72,8 +73,14 @@ func TestNoEventIsSkippedWhileTheDedupStoreIsAway(t *testing.T) {
 			var handled atomic.Int64
 			bubble(t, conn, deadletter.NewMemory(0, 0), []bus.Subscription{{
 				Name: "s", Channels: []string{"x.all"}, Dedup: bus.DedupPolicy{Store: store, WhenDown: when},
-				Retry:   bus.RetryPolicy{Attempts: 1},
-				Handler: func(context.Context, schema.Event) error { handled.Add(1); return nil },
+				Retry: bus.RetryPolicy{Attempts: 1},
+				Handler: func(ctx context.Context, _ schema.Event) error {
+					if n := router.Attempt(ctx); n != 1 {
+						t.Errorf("waiting has used up attempts: this is number %d", n)
+					}
+					handled.Add(1)
+					return nil
+				},
 			}}, func(t *testing.T, b *bus.Bus) {
 				store.away.Store(true)
 				for i := range 10 {

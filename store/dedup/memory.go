@@ -2,17 +2,23 @@ package dedup
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"time"
 )
 
-// DefaultEvents bounds a Memory that is given no bound: some 15 MB with ids of 36 bytes.
+// DefaultEvents bounds a Memory that is given no bound: some 10 MB.
 const DefaultEvents = 100_000
 
 // A Memory is a Store within the process. It is bounded: where there are too many, the events that were handled first are
 // forgotten, which Forgotten counts. Its methods are safe for concurrent use, and never fail.
+//
+// Ids are kept as 128 bits of two hashes with random seeds, so that it holds no pointers for the garbage collector to follow; two ids
+// of a million collide with a probability below 2^-88.
 type Memory struct {
-	max int
+	max   int
+	seeds [2]maphash.Seed
+	begin time.Time // leases and windows are counted from here, whatever the wall clock does
 
 	mu        sync.Mutex
 	known     map[key]entry
@@ -21,12 +27,12 @@ type Memory struct {
 	forgotten int64
 }
 
-type key struct{ scope, id string }
+type key [2]uint64
 
 type entry struct {
 	token   uint64
+	until   time.Duration
 	handled bool
-	until   time.Time
 }
 
 // NewMemory returns an empty store that remembers at most so many handled events; 0 or less means DefaultEvents. Those that are
@@ -35,36 +41,50 @@ func NewMemory(events int) *Memory {
 	if events <= 0 {
 		events = DefaultEvents
 	}
-	return &Memory{max: events, known: make(map[key]entry)}
+	return &Memory{
+		max: events, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, begin: time.Now(), known: make(map[key]entry),
+	}
+}
+
+func (m *Memory) key(scope, id string) (k key) {
+	var h maphash.Hash
+	for i, seed := range m.seeds {
+		h.SetSeed(seed)
+		_, _ = h.WriteString(scope)
+		_ = h.WriteByte(0)
+		_, _ = h.WriteString(id)
+		k[i] = h.Sum64()
+	}
+	return k
 }
 
 // Reserve implements Store.
 func (m *Memory) Reserve(_ context.Context, scope, id string, token uint64, lease time.Duration) (State, error) {
+	k, now := m.key(scope, id), time.Since(m.begin)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k, now := key{scope, id}, time.Now()
-	if e, ok := m.known[k]; ok && now.Before(e.until) {
+	if e, ok := m.known[k]; ok && now < e.until {
 		if e.handled {
 			return Handled, nil
 		}
 		return Reserved, nil
 	}
-	m.known[k] = entry{token: token, until: now.Add(lease)}
+	m.known[k] = entry{token: token, until: now + lease}
 	return Fresh, nil
 }
 
 // Confirm implements Store.
 func (m *Memory) Confirm(_ context.Context, scope, id string, window time.Duration) error {
+	k, now := m.key(scope, id), time.Since(m.begin)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := key{scope, id}
-	m.known[k] = entry{handled: true, until: time.Now().Add(window)}
+	m.known[k] = entry{handled: true, until: now + window}
 	if len(m.order) < m.max {
 		m.order = append(m.order, k)
 		return nil
 	}
 	if old, ok := m.known[m.order[m.next]]; ok && old.handled {
-		if time.Now().Before(old.until) {
+		if now < old.until {
 			m.forgotten++
 		}
 		delete(m.known, m.order[m.next])
@@ -76,10 +96,11 @@ func (m *Memory) Confirm(_ context.Context, scope, id string, window time.Durati
 
 // Release implements Store.
 func (m *Memory) Release(_ context.Context, scope, id string, token uint64) error {
+	k := m.key(scope, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e, ok := m.known[key{scope, id}]; ok && !e.handled && e.token == token {
-		delete(m.known, key{scope, id})
+	if e, ok := m.known[k]; ok && !e.handled && e.token == token {
+		delete(m.known, k)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 func stores(t *testing.T, test func(t *testing.T, s dedup.Store)) {
 	t.Run("memory", func(t *testing.T) { test(t, dedup.NewMemory(0)) })
 	t.Run("redis", func(t *testing.T) {
-		opt, err := goredis.ParseURL(testbroker.AnyRedis(t).URL())
+		opt, err := goredis.ParseURL(testbroker.RealRedis(t).URL())
 		if err != nil {
 			t.Fatal(err)
 		}
