@@ -21,7 +21,7 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	defer c.calls.Leave()
 	if c.cfg.Publisher == nil {
-		return brokers.FailAll(len(msgs), brokers.NotSent, errNoPublisher)
+		return brokers.FailAll(len(msgs), brokers.Rejected, errNoPublisher)
 	}
 	if err := ctx.Err(); err != nil {
 		return brokers.FailAll(len(msgs), brokers.NotSent, err)

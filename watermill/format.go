@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,14 +103,9 @@ func wrap(m *brokers.Message, now time.Time) error {
 	}
 	if e.Time.IsZero() {
 		e.Time = now
-	} else {
-		m.Headers = append(m.Headers, brokers.Header{Key: MetadataTime, Value: timeText(e.Time)})
 	}
-	if m.Key != m.ID {
+	if m.Key != m.ID && !slices.ContainsFunc(m.Headers, func(h brokers.Header) bool { return h.Key == MetadataKey }) {
 		m.Headers = append(m.Headers, brokers.Header{Key: MetadataKey, Value: m.Key})
-	}
-	if m.Type != "" {
-		m.Headers = append(m.Headers, brokers.Header{Key: MetadataType, Value: m.Type})
 	}
 	for _, h := range m.Headers {
 		if err := e.Metadata.Set(h.Key, h.Value); err != nil {
@@ -179,7 +175,7 @@ func (r *reader) lookInside() {
 		return
 	}
 	r.payload = payload
-	r.typ, r.key, r.time = e.Metadata.Text(MetadataType), e.Metadata.Text(MetadataKey), e.Metadata.Text(MetadataTime)
+	r.typ, r.key, r.prio, r.time = "", "", "", "" // they are in the metadata where they were set
 	headers := make([]brokers.Header, 0, e.Metadata.Len())
 	for k := range e.Metadata.Keys() {
 		headers = append(headers, brokers.Header{Key: k, Value: e.Metadata.Text(k)})

@@ -36,20 +36,22 @@ const (
 	keyPacked = "eventbus_packed"
 )
 
-// reserved are the keys that are fields, or this package's own, and so never a publisher's.
-var reserved = []string{
-	MetadataType, MetadataKey, MetadataPriority, MetadataChannel, MetadataTime, keyUUID, keyPacked,
-}
+// ours are the keys that no publisher sets.
+var ours = []string{MetadataChannel, keyUUID, keyPacked}
+
+// reserved are the keys that are fields, or this package's own.
+var reserved = append([]string{MetadataType, MetadataKey, MetadataPriority, MetadataTime}, ours...)
 
 // maxPlain is how many pairs become headers of their own. A bus takes 64 headers.
 const maxPlain = 60
 
 // headersOf turns metadata into headers, sorted by key. Pairs that no header can carry as they are, and those beyond
-// maxPlain, become one header. The reserved keys are left out; uuid is added where it is given.
+// maxPlain, become one header. uuid is added where it is given. Fields are headers too, since brokers differ in the
+// fields that they carry.
 func headersOf(metadata map[string]string, uuid *string) []brokers.Header {
 	keys := make([]string, 0, len(metadata))
 	for k := range metadata {
-		if !slices.Contains(reserved, k) {
+		if !slices.Contains(ours, k) {
 			keys = append(keys, k)
 		}
 	}
@@ -90,7 +92,7 @@ func metadataOf(headers []brokers.Header) (metadata map[string]string, uuid *str
 	if text, given := metadata[keyUUID]; given {
 		uuid = &text
 	}
-	for _, k := range reserved {
+	for _, k := range ours {
 		delete(metadata, k)
 	}
 	return metadata, uuid
@@ -144,9 +146,9 @@ func priorityText(p int8) string {
 	return strconv.Itoa(int(p))
 }
 
-// setField adds a field to metadata where it has a value.
+// setField adds a field to metadata where it has a value and is not there.
 func setField(metadata map[string]string, key, value string) {
-	if value != "" {
+	if _, there := metadata[key]; !there && value != "" {
 		metadata[key] = value
 	}
 }

@@ -28,10 +28,8 @@ func placed(t *testing.T) schema.Event {
 		ID: "id-1", Type: "order.placed", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Source: "shop",
 		Subject: "order:7", Priority: schema.High, Data: []byte(`{"order_id":7}`),
 	}
-	for k, v := range map[string]any{"correlation_id": "c-1", "retries": 3} {
-		if err := e.Metadata.Set(k, v); err != nil {
-			t.Fatal(err)
-		}
+	if err := errors.Join(e.Metadata.Set("correlation_id", "c-1"), e.Metadata.Set("retries", 3)); err != nil {
+		t.Fatal(err)
 	}
 	return e
 }

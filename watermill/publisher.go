@@ -13,6 +13,9 @@ import (
 	"github.com/eventbus-go/eventbus/bus"
 )
 
+// DefaultTimeout is how long a Publish may take.
+const DefaultTimeout = 10 * time.Second
+
 // A PublisherConfig shapes a [Publisher]. Its zero value is the default of everything.
 type PublisherConfig struct {
 	// Channel turns a topic into the channel that is published to. Nil means that they are the same: a topic is then a name
@@ -23,7 +26,7 @@ type PublisherConfig struct {
 	Key func(topic string, msg *message.Message) string
 	// Format says how a message lies on the broker. Default FormatAuto.
 	Format Format
-	// Timeout is how long one Publish may take, waiting for a broker that is down included. Default 10 s.
+	// Timeout is how long one Publish may take, waiting for a broker that is down included. Default DefaultTimeout.
 	Timeout time.Duration
 	// SendTimeout is how long one batch may take before its outcome is unknown. Default 1 s.
 	SendTimeout time.Duration
@@ -71,12 +74,14 @@ func newPublisher(ctx context.Context, conn brokers.Conn, cfg PublisherConfig) (
 	if cfg.Key == nil {
 		cfg.Key = func(_ string, msg *message.Message) string { return msg.Metadata[MetadataKey] }
 	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = DefaultTimeout
+	}
 	var opts []bus.Option
 	if cfg.Logger != nil {
 		opts = append(opts, bus.WithLogger(cfg.Logger))
 	}
 	settings := bus.Config{MaxEventBytes: cfg.MaxBytes}
-	settings.Publish.Timeout = cfg.Timeout
 	settings.Publish.Lanes = 1 // Watermill knows no keys: the order is that of the calls
 	settings.Publish.SendTimeout = cfg.SendTimeout
 	b, err := bus.New(ctx, conn, settings, opts...)
@@ -106,7 +111,9 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 			return fmt.Errorf("watermill: publish to %q: %w", topic, err)
 		}
 	}
-	if err := p.bus.Send(context.WithoutCancel(messages[0].Context()), msgs); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(messages[0].Context()), p.cfg.Timeout)
+	defer cancel()
+	if err := p.bus.Send(ctx, msgs); err != nil {
 		return fmt.Errorf("watermill: publish to %q: %w", topic, err)
 	}
 	return nil
