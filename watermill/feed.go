@@ -17,8 +17,8 @@ import (
 // A feed is one subscription. It is the brokers.Sink of its connection: what is delivered waits in a bounded list, from which
 // workers hand it out, one message of a key at a time.
 //
-//	Deliver    what is no message fails here; the rest waits
-//	workers    hand out, wait for ack or nack, wait before another attempt
+//	Deliver    decodes, and blocks while as much waits as may
+//	workers    hand out, wait for ack or nack, wait before another attempt; what is no message fails
 //	settling   tells the broker, many at once
 //
 // It ends in the same order: no more is handed out and the channel is closed; workers wait for what is out; what is left
@@ -57,6 +57,7 @@ type feed struct {
 type item struct {
 	message *message.Message // never handed out itself: copies of it are
 	key     string
+	bad     error // why it is no message; nil where it is one
 	attempt int
 	token   brokers.Token
 	settler brokers.Settler
@@ -211,8 +212,7 @@ func (f *feed) Deliver(batch []brokers.Delivery) {
 		d := &batch[i]
 		it := item{message: read(d), attempt: max(d.Attempt, 1), token: d.Token, settler: d.Settler}
 		if d.Malformed != "" {
-			f.fail(&it, &MalformedError{Reason: d.Malformed, Size: max(d.Size, len(d.Body))})
-			continue
+			it.bad = &MalformedError{Reason: d.Malformed, Size: max(d.Size, len(d.Body))}
 		}
 		it.key = it.message.Metadata[MetadataKey]
 		if f.wild {
@@ -264,15 +264,23 @@ func (f *feed) settle(it *item, v brokers.Verdict, after time.Duration) {
 	}
 }
 
-// fail gives a message up.
-func (f *feed) fail(it *item, err error) {
-	f.sub.note.say(slog.LevelError, "a message was given up", "topic", f.topic, "uuid", it.message.UUID, "err", err)
+// fail gives a message up, and reports whether it is settled: the hook may want it to be kept.
+func (f *feed) fail(it *item, err error) bool {
+	var kept error
 	if hook := f.sub.cfg.Failed; hook != nil {
+		kept = errors.New("the hook panicked")
 		f.sub.note.contain("Failed", func() {
-			hook(Failure{Topic: f.topic, Message: it.message, Attempts: it.attempt, Err: err})
+			kept = hook(Failure{Topic: f.topic, Message: it.copy(), Attempts: it.attempt, Err: err})
 		})
 	}
+	if kept != nil {
+		f.sub.note.say(slog.LevelError, "a message that failed cannot be given up", "topic", f.topic,
+			"uuid", it.message.UUID, "err", err, "hook", kept)
+		return false
+	}
+	f.sub.note.say(slog.LevelError, "a message was given up", "topic", f.topic, "uuid", it.message.UUID, "err", err)
 	f.settle(it, brokers.Terminate, 0)
+	return true
 }
 
 // stopHanding closes the channel once nobody sends on it.

@@ -260,7 +260,7 @@ func TestAMessageIsGivenUpAfterMaxAttempts(t *testing.T) {
 		conn := memory.New()
 		var failures []watermill.Failure
 		pub, sub := open(t, conn, watermill.SubscriberConfig{
-			Group: "g", MaxAttempts: 3, Failed: func(f watermill.Failure) { failures = append(failures, f) },
+			Group: "g", MaxAttempts: 3, Failed: func(f watermill.Failure) error { failures = append(failures, f); return nil },
 		})
 		defer closeAll(t, pub, sub, conn)
 		msgs := subscribe(t, sub, "a.b")
@@ -274,6 +274,35 @@ func TestAMessageIsGivenUpAfterMaxAttempts(t *testing.T) {
 		if len(failures) != 1 || failures[0].Message.UUID != "bad" || failures[0].Attempts != 3 || failures[0].Topic != "a.b" ||
 			!errors.Is(failures[0].Err, watermill.ErrAttempts) {
 			t.Errorf("failures: %+v", failures)
+		}
+	})
+}
+
+// A dead letter that could not be written must not be the end of its message.
+func TestAMessageThatCannotBeGivenUpIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := memory.New()
+		tries := 0
+		pub, sub := open(t, conn, watermill.SubscriberConfig{Group: "g", MaxAttempts: 1, Redelivery: slow,
+			Failed: func(f watermill.Failure) error {
+				switch tries++; tries {
+				case 1:
+					return errFlaky
+				case 2:
+					panic("oh")
+				}
+				return nil
+			}})
+		defer closeAll(t, pub, sub, conn)
+		msgs := subscribe(t, sub, "a.b")
+		send(t, conn, "a.b", message.NewMessage("bad", nil), message.NewMessage("good", nil))
+		for range 3 {
+			if msg := <-msgs; msg.UUID != "bad" || !msg.Nack() {
+				t.Errorf("got %q", msg.UUID)
+			}
+		}
+		if msg := <-msgs; msg.UUID != "good" || !msg.Ack() || tries != 3 {
+			t.Errorf("got %q after %d tries", msg.UUID, tries)
 		}
 	})
 }
@@ -497,7 +526,7 @@ func TestABodyThatIsTooLongFailsAndTheNextOneArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := memory.New()
 		var failure watermill.Failure
-		pub, sub := open(t, conn, watermill.SubscriberConfig{MaxBytes: 10, Failed: func(f watermill.Failure) { failure = f }})
+		pub, sub := open(t, conn, watermill.SubscriberConfig{MaxBytes: 10, Failed: func(f watermill.Failure) error { failure = f; return nil }})
 		defer closeAll(t, pub, sub, conn)
 		msgs := subscribe(t, sub, "a.b")
 		send(t, conn, "a.b", message.NewMessage("long", []byte(strings.Repeat("x", 100))), message.NewMessage("short", []byte("x")))

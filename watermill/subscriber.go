@@ -62,8 +62,9 @@ type SubscriberConfig struct {
 	SubscribeTimeout time.Duration
 	// Gap, if set, is told of each interval in which messages of a topic may have been missed.
 	Gap func(topic string, g brokers.Gap)
-	// Failed, if set, is told of each message that is given up, before it is settled.
-	Failed func(f Failure)
+	// Failed, if set, is told of each message that is given up, and settles it by returning nil. Where it returns an error, such
+	// as that of the Publisher of dead letters, the message is kept, and comes again after a wait.
+	Failed func(f Failure) error
 	// Logger gets gaps, failures and broken connections, at a limited rate. Default slog.Default().
 	Logger *slog.Logger
 }

@@ -60,12 +60,10 @@ func (f *feed) handle(it *item) {
 		case acked:
 			f.settle(it, brokers.Ack, 0)
 			return
+		case failed:
+			return
 		case ended:
 			f.back(it, 0)
-			return
-		}
-		if most := f.sub.cfg.MaxAttempts; most > 0 && it.attempt >= most {
-			f.fail(it, ErrAttempts)
 			return
 		}
 		wait := f.wait(it)
@@ -97,22 +95,38 @@ func (f *feed) wait(it *item) time.Duration {
 type outcome uint8
 
 const (
-	acked outcome = iota
-	nacked
-	ended // the feed stopped before the message was handed out, or had to stop waiting for it
+	acked  outcome = iota
+	nacked         // and so is what failed and has to be kept
+	failed         // and is settled
+	ended          // the feed stopped before the message was handed out, or had to stop waiting for it
 )
 
-// attempt hands out one copy of a message and waits for what becomes of it.
+// attempt hands a message out once, or gives it up.
 func (f *feed) attempt(it *item) outcome {
+	cause := it.bad
+	if cause == nil {
+		o := f.hand(it)
+		if most := f.sub.cfg.MaxAttempts; o != nacked || most <= 0 || it.attempt < most {
+			return o
+		}
+		cause = ErrAttempts
+	}
+	if f.fail(it, cause) {
+		return failed
+	}
+	return nacked
+}
+
+// hand hands out one copy of a message and waits for what becomes of it.
+func (f *feed) hand(it *item) outcome {
 	ctx, cancel := context.WithCancel(f.values)
 	defer cancel()
 	if it.attempt > 1 {
 		ctx = router.WithAttempt(ctx, it.attempt)
 	}
-	msg := message.NewMessage(it.message.UUID, it.message.Payload)
-	msg.Metadata = maps.Clone(it.message.Metadata)
+	msg := it.copy()
 	msg.SetContext(ctx)
-	if !f.hand(msg) {
+	if !f.send(msg) {
 		return ended
 	}
 	select {
@@ -126,6 +140,13 @@ func (f *feed) attempt(it *item) outcome {
 	}
 }
 
+// copy returns a message that whoever gets it may change.
+func (it *item) copy() *message.Message {
+	msg := message.NewMessage(it.message.UUID, it.message.Payload)
+	msg.Metadata = maps.Clone(it.message.Metadata)
+	return msg
+}
+
 // keepDelay carries what Watermill's DelayOnError has put into a message over to the next attempt, from where it grows.
 func keepDelay(to, from message.Metadata) {
 	for _, key := range []string{delay.DelayedForKey, delay.DelayedUntilKey} {
@@ -135,8 +156,8 @@ func keepDelay(to, from message.Metadata) {
 	}
 }
 
-// hand sends a message to whoever receives, and reports whether it was taken before the feed stopped.
-func (f *feed) hand(msg *message.Message) (taken bool) {
+// send sends a message to whoever receives, and reports whether it was taken before the feed stopped.
+func (f *feed) send(msg *message.Message) (taken bool) {
 	f.mu.Lock()
 	if f.stopped {
 		f.mu.Unlock()
