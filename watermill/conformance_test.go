@@ -30,6 +30,7 @@ func TestAConnectionOverGoChannelKeepsTheContract(t *testing.T) {
 		Inject: func(channel string, body []byte) error {
 			return pubsub.Publish(channel, message.NewMessage("", body))
 		},
+		Backlog:          2000, // it keeps each message in a goroutine, and has no bound that more would reach
 		IgnoreGoroutines: []string{"gochannel"},
 	})
 }
@@ -118,6 +119,7 @@ func TestAConnectionThroughBothDirectionsKeepsItsPromises(t *testing.T) {
 				Promises: brokers.Capabilities{Groups: true, Order: brokers.OrderKey},
 			})
 		},
+		Backlog: 2000,
 		Carries: brokertest.AllFields,
 		Inject: func(channel string, body []byte) error {
 			return keep.Publish(t.Context(), []brokers.Message{{Channel: channel, Body: body}})

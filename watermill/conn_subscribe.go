@@ -156,10 +156,11 @@ func (m *member) run(ctx context.Context, topics []string) error {
 	opened := make([]<-chan *message.Message, len(topics))
 	for i, channel := range topics {
 		ch, err := m.subscribe(keep, channel)
-		if m.fetch.Err() != nil {
-			return nil
-		}
 		if err != nil {
+			m.abandon(keep, opened[:i])
+			if m.fetch.Err() != nil {
+				return nil
+			}
 			return fmt.Errorf("%s: %w", channel, err)
 		}
 		opened[i] = ch
@@ -189,22 +190,30 @@ func (m *member) awaitFeeders() {
 	}
 }
 
+// abandon lets go of subscriptions that nothing was handed over from.
+func (m *member) abandon(keep context.Context, opened []<-chan *message.Message) {
+	for _, ch := range opened {
+		m.feeders.Go(func() { nackRest(keep, m.c.late, ch) })
+	}
+}
+
 // subscribe subscribes to one topic. A Subscriber that does not return is waited for as long as the subscription is wanted.
-func (m *member) subscribe(ctx context.Context, channel string) (<-chan *message.Message, error) {
+func (m *member) subscribe(keep context.Context, channel string) (<-chan *message.Message, error) {
 	type result struct {
 		ch  <-chan *message.Message
 		err error
 	}
-	got := make(chan result, 1)
+	got := make(chan result)
 	m.feeders.Go(func() {
 		var r result
-		defer func() {
-			if v := recover(); v != nil {
-				r.err = fmt.Errorf("watermill: the Subscriber panicked: %s", middleware.PanicText(v))
+		r.ch, r.err = subscribe(keep, m.sub, m.c.cfg.Topic(channel))
+		select {
+		case got <- r:
+		case <-m.fetch.Done():
+			if r.err == nil {
+				nackRest(keep, m.c.late, r.ch)
 			}
-			got <- r
-		}()
-		r.ch, r.err = m.sub.Subscribe(ctx, m.c.cfg.Topic(channel))
+		}
 	})
 	select {
 	case r := <-got:
@@ -212,6 +221,16 @@ func (m *member) subscribe(ctx context.Context, channel string) (<-chan *message
 	case <-m.fetch.Done():
 		return nil, m.fetch.Err()
 	}
+}
+
+// subscribe calls the Subscriber, a panic of which would otherwise end the program.
+func subscribe(ctx context.Context, sub message.Subscriber, topic string) (ch <-chan *message.Message, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("watermill: the Subscriber panicked: %s", middleware.PanicText(v))
+		}
+	}()
+	return sub.Subscribe(ctx, topic)
 }
 
 // feed moves the messages of one topic to the sink's goroutine, and subscribes anew where Watermill closes the channel.

@@ -273,6 +273,50 @@ func TestASubscriptionThatWatermillEndsIsTakenUpAgain(t *testing.T) {
 	}
 }
 
+// Watermill's decorators send without looking at their context: what nobody reads holds them, and their Close, for ever.
+func TestWhatWasSubscribedIsReadToItsEndThoughTheSubscriptionNeverBegan(t *testing.T) {
+	for name, second := range map[string]func(ctx context.Context) (<-chan *message.Message, error){
+		"ended while a topic is subscribed to": func(ctx context.Context) (<-chan *message.Message, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"ended, and the topic is subscribed to all the same": func(ctx context.Context) (<-chan *message.Message, error) {
+			time.Sleep(5 * time.Second)
+			return stubborn(ctx), nil
+		},
+		"refused": func(context.Context) (<-chan *message.Message, error) { return nil, errFlaky },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // which fails where a goroutine is left
+				sub := &fakeSubscriber{subscribe: func(ctx context.Context, topic string) (<-chan *message.Message, error) {
+					if topic == "b" {
+						return second(ctx)
+					}
+					return stubborn(ctx), nil
+				}}
+				conn := connOf(t, watermill.ConnConfig{Subscriber: sub})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				err := conn.Subscribe(ctx, brokers.Subscription{Name: "s", Channels: []string{"a", "b"}}, &fakeSink{})
+				if refused := name == "refused"; refused != errors.Is(err, errFlaky) || !refused && err != nil {
+					t.Errorf("Subscribe returned %v", err)
+				}
+			})
+		})
+	}
+}
+
+// stubborn is a stream that sends its message whether or not its context has ended.
+func stubborn(ctx context.Context) <-chan *message.Message {
+	ch := make(chan *message.Message)
+	go func() {
+		defer close(ch)
+		ch <- message.NewMessage("1", nil)
+		<-ctx.Done()
+	}()
+	return ch
+}
+
 func TestARefusalBeforeReadyIsTold(t *testing.T) {
 	denied := errors.New("access denied")
 	for _, refusal := range []error{denied, io.EOF} {

@@ -45,7 +45,8 @@ type feed struct {
 	unlink   func() bool     // from the context of Subscribe
 
 	mu      sync.Mutex
-	changed sync.Cond
+	arrived sync.Cond // for workers: there is something to take
+	room    sync.Cond // for Deliver
 	pending []item
 	busy    map[string]bool // keys that are with a worker
 	sending int
@@ -69,7 +70,7 @@ func newFeed(s *Subscriber, topic, channel string, wild bool) *feed {
 		stop: make(chan struct{}), late: make(chan struct{}), done: make(chan struct{}),
 		ready: make(chan struct{}), failed: make(chan struct{}), busy: make(map[string]bool),
 	}
-	f.changed.L = &f.mu
+	f.arrived.L, f.room.L = &f.mu, &f.mu
 	f.fetch, f.cancel = context.WithCancel(s.life)
 	f.settling = newSettleQueue(s.life, func(err error) {
 		s.note.say(slog.LevelWarn, "settling failed: these messages will be delivered again", "topic", topic, "err", err)
@@ -226,10 +227,10 @@ func (f *feed) add(it item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.pending) >= f.sub.cfg.Prefetch && !f.stopped {
-		f.changed.Wait()
+		f.room.Wait()
 	}
 	f.pending = append(f.pending, it)
-	f.changed.Broadcast()
+	f.arrived.Signal()
 	if f.stopped {
 		f.giveBackLocked()
 	}
@@ -292,6 +293,7 @@ func (f *feed) stopHanding() {
 	if f.sending == 0 {
 		close(f.out)
 	}
-	f.changed.Broadcast()
+	f.arrived.Broadcast()
+	f.room.Broadcast()
 	f.giveBackLocked()
 }

@@ -38,19 +38,20 @@ func (f *feed) take() (item, bool) {
 			}
 			f.pending = slices.Delete(f.pending, i, i+1)
 			f.busy[it.key] = true
-			f.changed.Broadcast()
+			f.room.Signal()
 			return it, true
 		}
-		f.changed.Wait()
+		f.arrived.Wait()
 	}
 	return item{}, false
 }
 
+// release lets the next message of the key go. It wakes nobody: the worker that calls it looks for one next, and what it leaves,
+// because it finds something earlier, is left to the worker that the earlier one has woken.
 func (f *feed) release(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.busy, it.key)
-	f.changed.Broadcast()
 }
 
 // handle hands out a message until it is acked or leaves this process.
