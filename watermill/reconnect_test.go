@@ -43,6 +43,17 @@ func TestASuiteOfMessagesSurvivesRestartsOfKafka(t *testing.T) {
 	lab{url: server.URL() + quickKafka, grouped: true, keyed: true}.reconnect(t, server)
 }
 
+func TestASuiteOfMessagesSurvivesRestartsOfRabbitMQ(t *testing.T) {
+	if !full {
+		t.Skip("only with EVENTBUS_FULL=1: a RabbitMQ takes several seconds to start")
+	}
+	if !withoutDetector(t) {
+		return
+	}
+	server := testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{})
+	lab{url: server.URL(), grouped: true}.reconnect(t, server)
+}
+
 func (l lab) reconnect(t *testing.T, server killable) {
 	tests.TestReconnect(t, tests.TestContext{TestID: tests.NewTestID(), Features: tests.Features{
 		ConsumerGroups: true, Persistent: true, RestartServiceCommand: restartCommand(t, server),

@@ -16,6 +16,7 @@ import (
 
 	_ "github.com/eventbus-go/eventbus/brokers/kafka"
 	_ "github.com/eventbus-go/eventbus/brokers/nats"
+	_ "github.com/eventbus-go/eventbus/brokers/rabbitmq"
 	_ "github.com/eventbus-go/eventbus/brokers/redis"
 )
 
@@ -103,6 +104,11 @@ func TestTheSuitePassesOnKafka(t *testing.T) {
 // quickKafka are parameters for tests: members that learn of a rebalance soon, and wait briefly for those who hold messages.
 const quickKafka = "?partitions=4&heartbeat_interval=200ms&commit_interval=20ms&metadata_ttl=1s&session_timeout=6s" +
 	"&rebalance_timeout=1s"
+
+func TestTheSuitePassesOnRabbitMQ(t *testing.T) {
+	server := testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{})
+	lab{url: server.URL() + "?queue=classic", grouped: true}.run(t, tests.Features{ConsumerGroups: true, Persistent: true})
+}
 
 func TestTheSuitePassesOnRedisPubSub(t *testing.T) {
 	server := testbroker.AnyRedis(t)
