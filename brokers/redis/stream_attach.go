@@ -159,12 +159,8 @@ func (m *member) restart(ctx context.Context, s *source) (from string, lost int6
 	return floor.String(), 0
 }
 
-// replaced reports whether a stream is another one than that which an entry was received of: the entry is not there,
-// and was not removed from it either.
+// replaced reports whether a stream is another one than that which an entry was received of: the entry is not there, and nothing was
+// ever removed. (The greatest deleted id would not tell: trimming does not change it.)
 func replaced(info *goredis.XInfoStream, seen entryID, there bool) bool {
-	if seen == (entryID{}) || there {
-		return false
-	}
-	deleted, _ := readID(info.MaxDeletedEntryID)
-	return deleted.less(seen)
+	return seen != (entryID{}) && !there && info.EntriesAdded == info.Length
 }

@@ -59,8 +59,9 @@ func (m *member) take(ctx context.Context, raw []byte, count int) error {
 			if s = m.byKey[string(key)]; s == nil {
 				return
 			}
-			b.ids = make([]entryID, 0, count)
-			b.deliveries = make([]brokers.Delivery, 0, count)
+			few := min(count, len(raw)/m.size+1) // about how many came
+			b.ids = make([]entryID, 0, few)
+			b.deliveries = make([]brokers.Delivery, 0, few)
 		}
 		m.read.read(&b, s.channel, s.key, 1, e)
 		if got := len(b.ids); got > 0 {

@@ -13,7 +13,8 @@ type groupState struct {
 	first  entryID
 	last   entryID
 
-	deleted entryID // the greatest that was removed
+	removed int64            // how many entries the stream had that it has no more
+	read    map[string]int64 // how many of all entries each group has had
 }
 
 // groupsOf asks up to where each group has settled a stream.
@@ -22,7 +23,7 @@ type groupState struct {
 // delivered before its pending entries are asked for: its floor is 100, or less. Asked the other way round, it would
 // be 110, with 101 to 110 pending.
 func (c *stream) groupsOf(ctx context.Context, key string) (groupState, error) {
-	state := groupState{floors: make(map[string]entryID)}
+	state := groupState{floors: make(map[string]entryID), read: make(map[string]int64)}
 	info, err := c.pub.XInfoStream(ctx, key).Result()
 	if err != nil {
 		return state, err
@@ -30,7 +31,7 @@ func (c *stream) groupsOf(ctx context.Context, key string) (groupState, error) {
 	state.length = info.Length
 	state.first, _ = readID(info.FirstEntry.ID)
 	state.last, _ = readID(info.LastGeneratedID)
-	state.deleted, _ = readID(info.MaxDeletedEntryID)
+	state.removed = info.EntriesAdded - info.Length
 	groups, err := c.pub.XInfoGroups(ctx, key).Result()
 	if err != nil || len(groups) == 0 {
 		return state, err
@@ -53,7 +54,7 @@ func (c *stream) groupsOf(ctx context.Context, key string) (groupState, error) {
 				floor = lowest.before()
 			}
 		}
-		state.floors[g.Name] = floor
+		state.floors[g.Name], state.read[g.Name] = floor, g.EntriesRead
 	}
 	return state, nil
 }

@@ -21,8 +21,9 @@ type source struct {
 	seen    entryID // the greatest entry that was received
 
 	// Of the steward's goroutine:
-	looked  time.Time // when the stream was last looked at
-	deleted entryID   // the greatest entry that was removed by then
+	looked time.Time // when the stream was last looked at
+	last   entryID   // the last entry then
+	lost   int64     // how many entries the group had lost by then
 
 	floor   entryID   // all entries up to here were settled by the group, as far as this process knows
 	nextDue time.Time // of a parked stream: when the next entry is due; zero for none, as far as this process knows

@@ -105,18 +105,23 @@ func (s *steward) findFloors(ctx context.Context) error {
 		s.m.mu.Lock()
 		src.floor = floor
 		s.m.mu.Unlock()
-		s.lookForLoss(src, floor, state.deleted)
+		s.lookForLoss(src, floor, state)
 	}
 	return nil
 }
 
-// lookForLoss reports entries that were removed before the group had them: by max_age, max_entries, or by hand.
-func (s *steward) lookForLoss(src *source, floor, deleted entryID) {
+// lookForLoss reports entries that were removed before the group had them: by max_age, max_entries, or by hand. Entries are removed
+// from the beginning: if more were than the group has had, it lost the difference. That says nothing of a group that has read
+// nothing yet, unless something was there to be read when we last looked.
+func (s *steward) lookForLoss(src *source, floor entryID, state groupState) {
 	now := time.Now()
-	if !src.looked.IsZero() && floor.less(deleted) && src.deleted.less(deleted) {
-		s.m.queue.Gap(brokers.Gap{Since: src.looked, Until: now, Reason: brokers.GapOverflow, Missed: -1, Err: errRemoved})
+	lost := max(0, state.removed-state.read[s.m.group])
+	if !src.looked.IsZero() && floor.less(src.last) && lost > src.lost {
+		s.m.queue.Gap(brokers.Gap{
+			Since: src.looked, Until: now, Reason: brokers.GapOverflow, Missed: lost - src.lost, Err: errRemoved,
+		})
 	}
-	src.looked, src.deleted = now, deleted
+	src.looked, src.last, src.lost = now, state.last, lost
 }
 
 // errRemoved is why messages may have been missed that were stored.

@@ -40,7 +40,7 @@ type tailSource struct {
 	at           entryID // everything up to here was received
 	existed      bool
 	mark         entryID // one that was received before the last look, or else the first one: it tells a stream from its successor
-	deleted      entryID // the greatest entry that was removed, when we last looked
+	last         entryID // the last entry, when we last looked
 }
 
 // waiting is a message that is not to be delivered yet. Only where it is is kept.
@@ -172,17 +172,17 @@ var errStreamGone = errors.New("the stream was deleted")
 // whether the entry of the mark is still in it.
 func (t *tail) compare(s *tailSource, info *goredis.XInfoStream, there bool) {
 	last, _ := readID(info.LastGeneratedID)
-	deleted, _ := readID(info.MaxDeletedEntryID)
+	first, _ := readID(info.FirstEntry.ID)
 	switch {
 	case replaced(info, s.mark, there):
 		t.lost(s, errStreamGone)
 		if last.less(s.at) {
 			s.at = entryID{} // the clock was set back
 		}
-	case s.existed && s.at.less(deleted) && s.deleted.less(deleted):
+	case s.at.less(s.last) && s.at.less(first) && !there && s.mark == s.at: // it was behind, and what it had last is gone
 		t.lost(s, errRemoved)
 	}
-	s.existed, s.deleted, s.mark = true, deleted, s.at
+	s.existed, s.last, s.mark = true, last, s.at
 	if last.less(s.at) || !there { // the next look is at what comes then
 		s.mark = entryID{}
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
@@ -66,8 +64,8 @@ func do(tb testing.TB, server *testbroker.Redis, args ...any) any {
 	return v
 }
 
-// nextMillisecond waits until the server's clock has moved on. Within one millisecond the first entry of a stream has the id that
-// the first entry of its predecessor had, and nobody can tell them apart.
+// nextMillisecond waits until the server's clock has moved on. Within one millisecond the first entry of a stream has
+// the id that the first entry of its predecessor had, and nobody can tell them apart.
 func nextMillisecond(tb testing.TB, server *testbroker.Redis) {
 	tb.Helper()
 	now := func() time.Time { return server.Client().Time(tb.Context()).Val().Truncate(time.Millisecond) }
@@ -420,4 +418,27 @@ func TestLagAndProvision(t *testing.T) {
 	}
 }
 
-var _ = goredis.Nil
+// max_entries is for those who prefer a loss to a full memory; the loss is told.
+func TestAGroupIsToldWhatItLostToATrim(t *testing.T) {
+	server := testbroker.RealRedis(t)
+	do(t, server, "FLUSHALL")
+	c, r := open(t, streamURL(server)), newRecorder()
+	s := group("g", orders)
+	s.Prefetch = 1
+	subscribe(t, c, r, s)
+	publish(t, c, messages(10, orders)...)
+	eventually(t, 5*time.Second, "the first arrives", func() bool { return len(r.deliveries()) == 1 })
+	before := calls(t, server, "xinfo|groups")
+	eventually(t, 5*time.Second, "the steward has looked", func() bool { return calls(t, server, "xinfo|groups") > before })
+	do(t, server, "XTRIM", "eventbus:{"+orders+"}", "MAXLEN", "2")
+	eventually(t, 10*time.Second, "the gap is reported", func() bool { return len(r.gaps()) == 1 })
+	if g := r.gaps()[0]; g.Reason != brokers.GapOverflow || g.Missed < 6 || g.Missed > 7 {
+		t.Errorf("%+v", g)
+	}
+	settleAll(t, r)
+	eventually(t, 10*time.Second, "the ones that are left arrive", func() bool {
+		settleAll(t, r)
+		return r.has("body-8") && r.has("body-9")
+	})
+	settleAll(t, r)
+}
