@@ -36,7 +36,7 @@ func (s *subscription) assign(starts []start, keep bool) {
 			s.drop(p)
 		}
 	}
-	s.paused = s.stopping
+	s.paused, s.held = s.stopping, false
 	s.wake()
 	s.wakeFetchers()
 }

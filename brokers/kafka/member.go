@@ -119,6 +119,7 @@ func (m *member) live() error {
 			if err = m.commit(m.k.ctx); err != nil {
 				failed = time.Now()
 			}
+			m.s.hold(err != nil)
 		case <-beat.C:
 			if err = m.heartbeat(); err == nil && m.changed() {
 				err = kafkago.RebalanceInProgress

@@ -145,3 +145,15 @@ func TestNothingIsDeliveredTooFarAheadOfWhatIsNotSettled(t *testing.T) {
 		t.Errorf("then %v are delivered, and %d may be committed", more, p.settledPrefix())
 	}
 }
+
+func TestNothingIsDeliveredWhileNothingCanBeCommitted(t *testing.T) {
+	s, _ := given("a", "b")
+	s.hold(true)
+	if _, offsets := deliver(s); len(offsets) != 0 {
+		t.Errorf("%v are delivered", offsets)
+	}
+	s.hold(false)
+	if _, offsets := deliver(s); len(offsets) != 2 {
+		t.Errorf("then %v are delivered", offsets)
+	}
+}

@@ -41,6 +41,7 @@ type subscription struct {
 	bytes   int // fetched and not settled
 	// paused: nothing is delivered, since the group rebalances or the subscription ends; stopping: it ends.
 	paused, stopping bool
+	held             bool // nothing is delivered, since nothing can be committed
 	gaps             []brokers.Gap
 	batch            []brokers.Delivery // the feeding goroutine's
 }
@@ -108,7 +109,7 @@ func (s *subscription) take() ([]brokers.Gap, []brokers.Delivery) {
 	s.gaps = nil
 	clear(s.batch)
 	s.batch = s.batch[:0]
-	if s.paused {
+	if s.paused || s.held {
 		return gaps, nil
 	}
 	hungry := false
@@ -238,6 +239,17 @@ func (s *subscription) pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.paused = true
+}
+
+// hold stops delivering while a broker that is away takes no commits, or goes on: what was fetched before would all come twice.
+func (s *subscription) hold(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == on {
+		return
+	}
+	s.held = on
+	s.wake()
 }
 
 // pauseForGood is pause, also after the next rebalance.
