@@ -6,6 +6,7 @@
 //	go run ./examples/switch-broker -url nats://localhost:4222
 //	go run ./examples/switch-broker -url nats+js://localhost:4222
 //	go run ./examples/switch-broker -url kafka://localhost:9092
+//	go run ./examples/switch-broker -url amqp://localhost:5672
 //
 // The program that runs on another broker for good differs from this one by one line, that of defaultURL. The story is in
 // shop.go, which knows of no broker; transcript.go prints what happens in an order that no broker decides.
