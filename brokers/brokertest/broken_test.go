@@ -38,7 +38,7 @@ func each(f func(w *wrapped)) breaker {
 	return func(*env) func(*wrapped) { return f }
 }
 
-var breaches = concat(publishBreaches, subscribeBreaches, groupBreaches, faultBreaches, closeBreaches)
+var breaches = concat(publishBreaches, subscribeBreaches, groupBreaches, faultBreaches, closeBreaches, worldBreaches)
 
 func concat(lists ...[]breach) (out []breach) {
 	for _, l := range lists {

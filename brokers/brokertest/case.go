@@ -16,6 +16,8 @@ type Case struct {
 
 	needs []need
 	run   func(w *world)
+	// waits marks a case that mostly waits and leaves the server in peace: those are run at the same time.
+	waits bool
 }
 
 // A need is a condition for a case to apply: a promise that the connection makes, one that it does not make, or a fault
@@ -61,6 +63,9 @@ var (
 	canInject = fault("the harness cannot inject", func(h Harness) bool { return h.Inject != nil })
 	canKill   = fault("the harness cannot kill", func(h Harness) bool { return h.Kill != nil && h.Restart != nil })
 	canFreeze = fault("the harness cannot freeze", func(h Harness) bool { return h.Freeze != nil && h.Thaw != nil })
+	canDelete = fault("the harness cannot delete", func(h Harness) bool { return len(h.Delete) > 0 })
+	hasLease  = fault("the harness names no lease", func(h Harness) bool { return h.Lease > 0 })
+	hasOthers = fault("the harness starts no other process", func(h Harness) bool { return h.Consume != nil })
 	canCut    = fault("the harness cannot cut", func(h Harness) bool { return h.Cut != nil })
 )
 
@@ -69,7 +74,8 @@ func Cases() []Case {
 	var all []Case
 	for _, file := range [][]Case{
 		publishCases, subscribeCases, orderCases, groupCases, redeliveryCases, attemptCases, delayCases, patternCases,
-		limitCases, malformedCases, gapCases, frozenCases, durableCases, refusalCases, closeCases,
+		limitCases, malformedCases, gapCases, frozenCases, durableCases, refusalCases, closeCases, killedCases, deletedCases,
+		poisonCases, leaseCases, churnCases, leakCases,
 	} {
 		all = append(all, file...)
 	}

@@ -54,10 +54,37 @@ var closeCases = []Case{
 		run: closeInTheMiddle,
 	},
 	{
-		Name:        "no goroutine is left after Close",
-		Explanation: "A service that reconnects with new credentials each hour would carry them all.",
-		run:         noGoroutineIsLeft,
+		Name:        "Close returns by its deadline although the broker is gone",
+		Explanation: "The last service that stops in an outage stops too, and what it could not send it says.",
+		needs:       []need{canKill},
+		run:         closeWithoutBroker,
 	},
+}
+
+func closeWithoutBroker(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()}, unsettled)
+	m := w.message(ch, "k")
+	w.publish(conn, m)
+	sub.waitFor("a message arrives before the broker dies", m)
+	w.fault("Kill", w.h.Kill)
+	w.undo = append(w.undo, func() { _ = w.h.Restart() })
+	batch := w.messages(10, ch)
+	published := make(chan struct{})
+	var err error
+	ctx := w.within(w.h.Patience)
+	go func() {
+		defer close(published)
+		err = conn.Publish(ctx, batch)
+	}()
+	w.closesBy(conn, 500*time.Millisecond)
+	w.await("Publish returns once its connection is closed", w.h.Patience, published)
+	for i, o := range w.outcomes(len(batch), err) {
+		if o != brokers.NotSent && o != brokers.Unknown {
+			w.Errorf("message %d is %v although the broker was gone", i, o)
+		}
+	}
+	w.await("Subscribe returns after Close", w.h.Patience, sub.done)
 }
 
 // soon bounds a Close that has nothing to wait for.

@@ -27,6 +27,36 @@ var frozenCases = []Case{
 		needs:       []need{canFreeze},
 		run:         thawed,
 	},
+	{
+		Name: "nothing that was confirmed is lost to a broker that is frozen for long",
+		Explanation: "A disk that hangs for ten seconds is an everyday outage: what was confirmed before, meanwhile and after " +
+			"is stored, and what was not is sent again by the bus with the same id.",
+		needs: []need{durable, groups, canFreeze},
+		run:   frozenForLong,
+	},
+}
+
+func frozenForLong(w *world) {
+	publisher, ch := w.open(), w.h.Channel()
+	msgs := w.messages(sized(20_000, 1_000), ch, "a", "b", "c", "d", "e")
+	y := newTally(msgs)
+	s := brokers.Subscription{Channels: []string{ch}, Group: w.group()}
+	w.subscribe(w.open(), s, y.acks(w))
+	third := len(msgs) / 3
+	w.send(publisher, y, msgs[:third])
+	w.freeze()
+	began, sent := time.Now(), make(chan error, 1)
+	go func() { sent <- resend(w.ctx, publisher, y, msgs[third:], nil) }()
+	w.rest(time.Duration(sized(10, 1)) * time.Second)
+	w.fault("Thaw", w.h.Thaw)
+	thawed := time.Now()
+	if err := <-sent; err != nil {
+		w.Fatalf("Publish after the thaw: %v", err)
+	}
+	y.waitAll(w, "everything arrives after the thaw")
+	y.judge(w, len(msgs))
+	w.figure("frozen for %v: %d messages, 0 lost, %s, all handled %v after the thaw", thawed.Sub(began).Round(time.Second),
+		len(msgs), y.twice(), time.Since(thawed).Round(time.Millisecond))
 }
 
 func (w *world) freeze() {

@@ -37,6 +37,30 @@ type Harness struct {
 	// Cut breaks the connections of all clients, while the broker lives on.
 	Cut func() error
 
+	// Server says what Open reaches, for the report of a test run: see EnvCases. Where its Scheme is empty nothing is
+	// reported.
+	Server Server
+
+	// Lease is how long the broker leaves a delivery to a consumer that is dead, as the connections of Open have it: an
+	// acknowledgement wait, an idle time, a session timeout. 0 where there are no leases, or none short enough for a test.
+	Lease time.Duration
+
+	// Consume starts a consumer of s in another process, which calls handle with the body of each delivery, one after the
+	// other, and acks it where handle returned true. kill ends the process as SIGKILL does and returns when it is gone.
+	// [Reexec] makes one out of the test binary itself.
+	Consume func(ctx context.Context, s brokers.Subscription, handle func(body []byte) bool) (kill func() error, err error)
+
+	// AcksInMemory is how long acks may be kept, by the broker or by the driver, before they survive the broker's death: what
+	// was acked so shortly before a kill counts as in flight. 0 where an ack that was answered is stored.
+	AcksInMemory time.Duration
+
+	// Delete has what can be deleted under a running consumer, by the broker's own word such as "stream" or "group", and
+	// how to delete it for a channel and a group.
+	Delete map[string]func(channel, group string) error
+
+	// Churn is how often a member of a group joins or leaves where that is tested. 0 means 2 s, and less in the short form.
+	Churn time.Duration
+
 	// Backlog is how many bodies of 1 KiB are more than a driver without durability keeps for a sink that blocks. 0 means
 	// 20,000.
 	Backlog int
@@ -51,6 +75,13 @@ type Harness struct {
 	// watch is how long the suite watches that something does not happen, where no later message could show it, and delay
 	// is the unit of the delays that it asks for. The suite's own tests make both long: a breach ends them at once.
 	watch, delay time.Duration
+}
+
+// A Server is what a driver's connections reach.
+type Server struct {
+	Scheme  string // of the URL, such as "nats+js"
+	Version string // the server's own, such as "2.15.2"
+	Real    bool   // a process of its own, and not a fake in the test's process
 }
 
 // Fields are the fields of a Message that a broker carries beside the body.

@@ -7,6 +7,14 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
+var leakCases = []Case{
+	{
+		Name:        "no goroutine is left after Close",
+		Explanation: "A service that reconnects with new credentials each hour would carry them all.",
+		run:         noGoroutineIsLeft,
+	},
+}
+
 func noGoroutineIsLeft(w *world) {
 	w.open() // what is started once for all connections is there now
 	before := goroutines()

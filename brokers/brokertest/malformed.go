@@ -23,6 +23,40 @@ var malformedCases = []Case{
 		needs: []need{canInject},
 		run:   foreignEntriesAreDelivered,
 	},
+	{
+		Name: "a thousand foreign entries among the good ones keep none of those back",
+		Explanation: "Somebody points the wrong program at the wrong channel for a minute. Every good event is handled, and " +
+			"every foreign one is handed over once, so that it is counted.",
+		needs: []need{durable, groups, canInject},
+		run:   manyForeignEntries,
+	},
+}
+
+func manyForeignEntries(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	foreign := 0
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()})
+	var good []brokers.Message
+	for foreign < sized(1_000, 60) {
+		for range 10 {
+			w.inject(ch, fmt.Appendf(nil, "foreign %d", foreign))
+			foreign++
+		}
+		batch := w.messages(20, ch)
+		w.publish(conn, batch...)
+		good = append(good, batch...)
+	}
+	got := sub.waitCount("every good message and every foreign entry arrives", len(good)+foreign)
+	seen := make(map[string]bool)
+	for _, a := range got {
+		if bytes.HasPrefix(a.Body, []byte("foreign ")) {
+			seen[string(a.Body)] = true
+		}
+	}
+	if lost := missing(got, good); len(lost) > 0 || len(seen) != foreign {
+		w.Errorf("%d good messages are missing, and %d of %d foreign entries were handed over", len(lost), len(seen), foreign)
+	}
+	w.figure("foreign entries: %d among %d good messages, all handed over, none lost", foreign, len(good))
 }
 
 // foreignBodies are what a foreign client may send. None is empty, since not every broker can carry that.

@@ -29,6 +29,42 @@ var refusalCases = []Case{
 			w.refused(brokers.Subscription{Name: "billing", Channels: []string{w.h.Channel() + ".>"}})
 		},
 	},
+	{
+		Name: "a name that is no channel is rejected before the broker sees it, and its neighbours are not",
+		Explanation: "A publish to $JS.API.STREAM.DELETE.X deletes a stream, one to __consumer_offsets breaks all groups of a " +
+			"Kafka, and CR LF ends a protocol's line. The bus refuses such names; a driver that is used without it does too.",
+		needs: []need{durable},
+		run:   badNames,
+	},
+}
+
+// badNames are those that some broker takes for something of its own, or that no broker can have.
+func badNameList() []string {
+	return []string{
+		"$JS.API.STREAM.DELETE.X", "$SYS.REQ", ">", "*", "a.>", "__consumer_offsets", "amq.direct\x00", "Amq.Direct", "a b",
+		"a\r\nPUB b 0", "a\x00b", "a..b", ".a", "a.", "", "ä", string(bodyOf(64 << 10)),
+	}
+}
+
+func badNames(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}, Group: w.group()})
+	names := badNameList()
+	var batch, want []brokers.Message
+	for _, name := range names {
+		good := w.message(ch, "k")
+		batch, want = append(batch, w.message(name, "k"), good), append(want, good)
+	}
+	outcomes := w.outcomes(len(batch), conn.Publish(w.within(w.h.Patience), batch))
+	for i, o := range outcomes {
+		switch bad := i%2 == 0; {
+		case bad && o != brokers.Rejected:
+			w.Errorf("a message on %.40q is %v, wants rejected", batch[i].Channel, o)
+		case !bad && o != brokers.Confirmed:
+			w.Errorf("the neighbour of a message on %.40q is %v, wants confirmed", batch[i-1].Channel, o)
+		}
+	}
+	w.exactly(sub.waitFor("the neighbours arrive", want...), want)
 }
 
 func promisesStay(w *world) {

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,12 +29,22 @@ func Run(t *testing.T, h Harness) {
 	for _, field := range unheld(caps, Cases()) {
 		t.Errorf("brokertest has no case for the promise %s: nobody holds the driver to it", field)
 	}
+	log := openCaseLog(t, h, caps)
+	defer log.close()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	for _, c := range Cases() {
 		if n, missing := c.unmet(caps, h); missing {
 			t.Log(notChecked(n, c))
 			continue
 		}
-		t.Run(c.Name, func(t *testing.T) { runCase(t, h, c) })
+		run := func() { log.ran(c, t.Run(c.Name, func(t *testing.T) { runCase(t, h, c) })) }
+		if !c.waits {
+			waiting.Wait()
+			run()
+			continue
+		}
+		waiting.Go(run)
 	}
 }
 

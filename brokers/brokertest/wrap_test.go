@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -149,8 +150,44 @@ func (s *server) harness(h Harness) Harness {
 	h.Freeze = s.locked(func() { s.frozen = true })
 	h.Thaw = s.locked(func() { s.frozen = false })
 	h.Cut = s.locked(interrupt)
+	h.Lease, h.Churn = 20*time.Millisecond, 50*time.Millisecond
+	h.Delete = map[string]func(channel, group string) error{"queue": func(string, string) error { return nil }}
+	h.Consume = consumeHere(h.Open)
 	return h
 }
+
+// consumeHere is a Harness.Consume in this process: what it has is given back when it is killed.
+func consumeHere(open func(context.Context) (brokers.Conn, error)) func(
+	context.Context, brokers.Subscription, func([]byte) bool) (func() error, error) {
+	return func(ctx context.Context, s brokers.Subscription, handle func([]byte) bool) (func() error, error) {
+		conn, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sink := &tap{Sink: deaf{}, deliver: func(batch []brokers.Delivery, _ deliverFunc) {
+			for i := range batch {
+				if handle(batch[i].Body) {
+					ackAll(batch[i])
+				}
+			}
+		}}
+		ended := closedWhen(func() { _ = conn.Subscribe(ctx, s, sink) })
+		return func() error {
+			dead, cancel := context.WithCancel(ctx)
+			cancel()
+			_ = conn.Close(dead)
+			<-ended
+			return nil
+		}, nil
+	}
+}
+
+// A deaf sink ignores everything.
+type deaf struct{}
+
+func (deaf) Ready()                     {}
+func (deaf) Gap(brokers.Gap)            {}
+func (deaf) Deliver([]brokers.Delivery) {}
 
 // state returns whether the server is killed, whether it is frozen, and what is closed at the next interruption.
 func (s *server) state() (killed, frozen bool, interrupted <-chan struct{}) {

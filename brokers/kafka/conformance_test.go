@@ -17,6 +17,8 @@ import (
 // quick are parameters for tests: several partitions, and members that learn of a rebalance soon.
 const quick = "?partitions=3&heartbeat_interval=100ms&commit_interval=20ms&metadata_ttl=1s&session_timeout=6s"
 
+func TestMain(m *testing.M) { brokertest.Main(context.Background(), m) }
+
 func TestTheDriverKeepsItsPromisesOnAFake(t *testing.T) {
 	server := testbroker.StartKafka(t, testbroker.KafkaOptions{InProcess: true})
 	brokertest.Run(t, harness(t, server))
@@ -27,6 +29,12 @@ func TestTheDriverKeepsItsPromises(t *testing.T) {
 	h := harness(t, server)
 	h.Kill, h.Restart = server.Kill, func() error { return server.Restart(context.Background()) }
 	h.Freeze, h.Thaw, h.Cut = server.Freeze, server.Thaw, server.Cut
+	h.Lease, h.Churn = 6*time.Second, 10*time.Second
+	h.AcksInMemory = 300 * time.Millisecond // commit_interval, and the commit's own time on a busy machine
+	h.Consume = brokertest.Reexec(server.URL() + quick)
+	h.Delete = map[string]func(channel, group string) error{
+		"topic": func(channel, _ string) error { return deleteTopic(server, channel) },
+	}
 	brokertest.Run(t, h)
 }
 
@@ -36,10 +44,24 @@ func harness(t *testing.T, server *testbroker.Kafka) brokertest.Harness {
 		Inject: func(channel string, body []byte) error {
 			return inject(t.Context(), server, channel, kafkago.Record{Value: kafkago.NewBytes(body)})
 		},
+		Server:           brokertest.Server{Scheme: "kafka", Version: server.Version(), Real: server.Real()},
 		Carries:          brokertest.AllFields,
 		Patience:         40 * time.Second,
 		IgnoreGoroutines: []string{"kfake", "testbroker", "TestTheDriverKeepsItsPromises"},
 	}
+}
+
+func deleteTopic(server *testbroker.Kafka, topic string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	transport := &kafkago.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &kafkago.Client{Addr: kafkago.TCP(server.Addr()), Transport: transport}
+	deleted, err := client.DeleteTopics(ctx, &kafkago.DeleteTopicsRequest{Topics: []string{topic}})
+	if err == nil {
+		err = deleted.Errors[topic]
+	}
+	return err
 }
 
 // inject produces a record as a foreign client. A topic whose name Kafka does not allow cannot be had by anybody.

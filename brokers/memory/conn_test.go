@@ -16,6 +16,7 @@ func TestMemoryKeepsItsPromises(t *testing.T) {
 		Open: func(ctx context.Context) (brokers.Conn, error) {
 			return brokers.Open(ctx, "memory://"+t.Name())
 		},
+		Server:  brokertest.Server{Scheme: "memory", Version: "in this process", Real: true},
 		Carries: brokertest.AllFields,
 		Inject: func(channel string, body []byte) error {
 			if brokers.CheckChannel(channel) != nil {

@@ -26,6 +26,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	brokertest.Child(context.Background())
 	code := m.Run()
 	if shared.server != nil {
 		if err := shared.server.Stop(); err != nil {
@@ -75,6 +76,9 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 		Open: func(ctx context.Context) (brokers.Conn, error) {
 			return brokers.Open(ctx, "amqp://"+proxy.Addr()+query)
 		},
+		Server:           brokertest.Server{Scheme: "amqp", Version: server.Version(), Real: true},
+		Lease:            2 * time.Second, // none: a dead consumer's connection ends at once, or by its heartbeat
+		Consume:          brokertest.Reexec("amqp://" + server.Addr() + query),
 		Carries:          brokertest.AllFields,
 		Inject:           func(channel string, body []byte) error { return inject(server, exchangeOf(query), channel, body) },
 		Kill:             func() error { return killSettled(server) },

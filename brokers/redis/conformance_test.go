@@ -15,6 +15,7 @@ import (
 func TestTheDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.AnyRedis(t)
 	h := brokertest.Harness{
+		Server: brokertest.Server{Scheme: "redis", Version: server.Version(), Real: server.Real()},
 		Open: func(ctx context.Context) (brokers.Conn, error) {
 			return brokers.Open(ctx, server.URL()+"?ping_interval=1s&buffer_messages=5000")
 		},

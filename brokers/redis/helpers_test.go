@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/brokers/brokertest"
 	_ "github.com/eventbus-go/eventbus/brokers/redis"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
@@ -31,6 +32,7 @@ func (l *lines) Printf(_ context.Context, format string, v ...any) {
 }
 
 func TestMain(m *testing.M) {
+	brokertest.Child(context.Background())
 	goredis.SetLogger(&logged)
 	code := m.Run()
 	for _, line := range logged.text {

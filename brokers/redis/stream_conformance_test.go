@@ -17,8 +17,23 @@ var always = testbroker.RedisOptions{Args: []string{"--appendonly", "yes", "--ap
 
 func TestTheStreamDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.StartRedis(t, always)
-	brokertest.Run(t, streamHarness(t, server, "?lease=3s"))
+	h := streamHarness(t, server, "?lease=3s")
+	h.Lease = 3 * time.Second
+	h.Consume = brokertest.Reexec("redis+stream://" + server.Addr() + "?lease=3s")
+	h.Delete = map[string]func(channel, group string) error{
+		"stream": func(channel, _ string) error {
+			_, err := server.Do(context.Background(), "DEL", streamOf(channel))
+			return err
+		},
+		"group": func(channel, group string) error {
+			_, err := server.Do(context.Background(), "XGROUP", "DESTROY", streamOf(channel), group)
+			return err
+		},
+	}
+	brokertest.Run(t, h)
 }
+
+func streamOf(channel string) string { return "eventbus:{" + channel + "}" }
 
 // streamHarness reaches the server through a proxy, which can cut its connections.
 func streamHarness(t *testing.T, server *testbroker.Redis, query string) brokertest.Harness {
@@ -27,13 +42,14 @@ func streamHarness(t *testing.T, server *testbroker.Redis, query string) brokert
 		Open: func(ctx context.Context) (brokers.Conn, error) {
 			return brokers.Open(ctx, "redis+stream://"+proxy.Addr()+query)
 		},
+		Server:  brokertest.Server{Scheme: "redis+stream", Version: server.Version(), Real: server.Real()},
 		Carries: brokertest.AllFields,
 		Inject: func(channel string, body []byte) error {
 			field := "body"
 			if strings.HasPrefix(string(body), "null") {
 				field = "data"
 			}
-			_, err := server.Do(context.Background(), "XADD", "eventbus:{"+channel+"}", "*", field, body)
+			_, err := server.Do(context.Background(), "XADD", streamOf(channel), "*", field, body)
 			return err
 		},
 		Kill:    server.Kill,

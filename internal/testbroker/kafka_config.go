@@ -18,6 +18,8 @@ func (k *Kafka) properties() string {
 		// clean, few threads, small indexes.
 		"log.cleaner.enable=false", "num.io.threads=2", "num.network.threads=2", "background.threads=2",
 		"num.recovery.threads.per.data.dir=2", "log.index.size.max.bytes=1048576",
+		// After a crash the node waits for its own session to end before it may register again.
+		"broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500",
 	}
 	listen := func(name string, port int) {
 		listeners += "," + name + "://" + loopback(port)
