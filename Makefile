@@ -1,13 +1,16 @@
 # make help lists what there is to do.
 
 .DEFAULT_GOAL := help
-.PHONY: help test build lint fmt arch fuzz bench quickstart ci clean
+.PHONY: help test test-full build lint fmt arch fuzz bench quickstart ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## set up what is missing and run all tests with the race detector (PKG=./bus TESTFLAGS="-run X" narrow it)
 	@scripts/test.sh
+
+test-full: ## what a broken world gets, in full size on real servers, with its figures at the end: an hour
+	@EVENTBUS_FULL=1 TESTTIMEOUT=90m scripts/test.sh
 
 build: ## compile everything
 	go build ./...

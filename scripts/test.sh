@@ -7,6 +7,7 @@
 # that need it are skipped by name. Everything that is downloaded lands in .cache.
 #
 #   PKG        the packages, default ./...
+#   TESTTIMEOUT  how long the tests of one package may take, default 20m
 #   TESTFLAGS  further flags of go test, such as "-run TestClose -count 5"
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -60,18 +61,26 @@ fi
 
 record=$(mktemp) || exit 1
 figures=$(mktemp) || exit 1
-trap 'rm -f "$record" "$figures"' EXIT
-export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures
+cases=$(mktemp) || exit 1
+trap 'rm -f "$record" "$figures" "$cases"' EXIT
+export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures EVENTBUS_TEST_CASES=$cases
 
-report=(-record "$record" -figures "$figures" ${missing[@]+"${missing[@]}"})
+report=(-record "$record" -figures "$figures" -cases "$cases" ${missing[@]+"${missing[@]}"})
 if $ci; then report+=(-strict); fi
 pkg=${PKG:-./...}
-if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then report+=(-expect redis -expect nats -expect kafka -expect rabbitmq); fi
+# The full size is for drivers and for the bus on a real server; the suite's own tests are about fakes.
+if [ "${EVENTBUS_FULL:-}" = 1 ] && [ -z "${PKG:-}" ]; then
+	pkg="./internal/faults $(go list ./brokers/... | grep -v /brokertest | tr '\n' ' ')"
+fi
+if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then
+	report+=(-expect redis -expect nats -expect kafka -expect rabbitmq)
+	for scheme in $(go run ./internal/delivery -schemes); do report+=(-url "$scheme"); done
+fi
 
 # Compile on all processors; then run one package at a time, since tests of broken brokers measure time.
 # The flags are split on purpose.
 # shellcheck disable=SC2086
 {
 	go build ${race[@]+"${race[@]}"} $pkg </dev/null >/dev/null 2>&1
-	go run ./internal/testreport "${report[@]}" -- ${race[@]+"${race[@]}"} -p 1 -timeout 20m ${TESTFLAGS:-} $pkg </dev/null
+	go run ./internal/testreport "${report[@]}" -- ${race[@]+"${race[@]}"} -p 1 -timeout ${TESTTIMEOUT:-20m} ${TESTFLAGS:-} $pkg </dev/null
 }

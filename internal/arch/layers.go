@@ -65,6 +65,7 @@ var layers = []layer{
 	},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},
+	{folder: "internal/delivery", imports: []string{"brokers/..."}},
 	{folder: "internal/testbroker"},
 	{folder: "internal/bench", imports: slices.Concat(public, testHelpers)},
 	{folder: "internal/faults", tests: public},

@@ -1,8 +1,8 @@
 // Program testreport runs go test and says what came of it, in a form that a person reads and a log keeps.
 //
 // Packages are printed as they pass, and failures in full. The last lines are what a reviewer asks first: which tests
-// were skipped and why, which servers the others ran against (from the file that package testbroker writes), what could
-// not be had, PASS or FAIL, and, alone on its line, "N passed, N failed, N skipped", counting tests and subtests.
+// were skipped and why, which servers the others ran against (from the file that package testbroker writes), which
+// promises of which broker were held (from the file that package brokertest writes), what could not be had, PASS or FAIL, and, alone on its line, "N passed, N failed, N skipped", counting tests and subtests.
 //
 //	go run ./internal/testreport [flags] -- [flags and packages of go test]
 //
@@ -29,9 +29,12 @@ func main() {
 	var (
 		opts            options
 		record, figures string
+		cases           string
 	)
 	flag.StringVar(&record, "record", "", "`file` in which the tests recorded the servers they started")
 	flag.StringVar(&figures, "figures", "", "`file` in which the tests wrote what they measured, a line each")
+	flag.StringVar(&cases, "cases", "", "`file` in which the conformance suite recorded its cases")
+	flag.Func("url", "`scheme` whose promises all have to be held on a real server; may repeat", appendTo(&opts.urls))
 	flag.BoolVar(&opts.strict, "strict", false, "fail where something could not be had or a test was skipped for want of it (CI)")
 	flag.Func("missing", "`what` could not be had; may repeat", appendTo(&opts.missing))
 	flag.Func("expect", "`broker` whose real server has to be among the recorded ones; may repeat", appendTo(&opts.expect))
@@ -46,6 +49,9 @@ func main() {
 	}
 	servers, err := readRecord(record)
 	if err != nil {
+		r.trouble(err)
+	}
+	if r.cases, err = readCases(cases); err != nil {
 		r.trouble(err)
 	}
 	if !r.finish(servers) {

@@ -14,6 +14,7 @@ type options struct {
 	strict  bool     // something missing is a failure
 	missing []string // what could not be had, in words
 	expect  []string // brokers whose real server has to be recorded
+	urls    []string // schemes whose promises have to be held on a real server
 }
 
 // A name is a test or subtest of a package, or the package itself where test is empty.
@@ -33,6 +34,7 @@ type report struct {
 	skips   []skip
 	fails   []name
 	errs    []error
+	cases   map[target]*conformance
 }
 
 type counts struct{ passed, failed, skipped int }

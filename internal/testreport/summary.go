@@ -54,6 +54,7 @@ func (r *report) finish(servers map[server]map[string]bool) bool {
 	fmt.Fprintln(r.out)
 	wanting := r.printSkips()
 	r.printServers(servers)
+	r.printMatrix(r.cases)
 	problems := r.problems(servers, wanting)
 	for _, n := range r.fails {
 		fmt.Fprintf(r.out, "failed: %v\n", n)
@@ -85,6 +86,7 @@ func (r *report) problems(servers map[server]map[string]bool, wanting int) []str
 			out = append(out, "no test ran against a real "+broker+" server")
 		}
 	}
+	out = append(out, unproven(r.cases, r.opts.urls)...)
 	if r.opts.strict && len(r.opts.missing) > 0 {
 		out = append(out, "CI has to have everything that can be had: see NOT TESTED above")
 	}
