@@ -138,7 +138,7 @@ func (p *publication) send() {
 // fromMessage fills a parcel with a message of Publish.
 func (p *publication) fromMessage(i int) error {
 	m, one := &p.msgs[i], &p.parcels[i]
-	if m.Channel != p.checked[0] && m.Channel != p.checked[1] && m.Channel != p.checked[2] {
+	if m.Channel == "" || m.Channel != p.checked[0] && m.Channel != p.checked[1] && m.Channel != p.checked[2] {
 		if err := checkChannel(m.Channel); err != nil {
 			return err
 		}
