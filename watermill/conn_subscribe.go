@@ -256,29 +256,38 @@ func (m *member) feed(keep context.Context, channel string, ch <-chan *message.M
 	}
 }
 
-// pass hands over until the channel is closed, and reports whether that is why it returns: else the subscription has ended.
+// pass hands over until the channel is closed, and reports whether that is why it returns: else the subscription has ended. It has
+// a message before it asks for room: suppose a topic that is idle took the room first, the others would wait for it.
 func (m *member) pass(channel string, ch <-chan *message.Message) (closed bool) {
 	for {
 		select {
 		case <-m.fetch.Done():
 			return false
-		case m.room <- struct{}{}:
-		}
-		select {
-		case <-m.fetch.Done():
-			return false
 		case msg, ok := <-ch:
 			if !ok {
-				<-m.room
 				return true
 			}
-			select {
-			case m.arrivals <- arrival{channel, msg}:
-			case <-m.fetch.Done():
+			if !m.handOver(arrival{channel, msg}) {
 				msg.Nack()
 				return false
 			}
 		}
+	}
+}
+
+// handOver waits for room and gives a message to the sink's goroutine, and reports whether the subscription had not ended before.
+func (m *member) handOver(a arrival) bool {
+	select {
+	case m.room <- struct{}{}:
+	case <-m.fetch.Done():
+		return false
+	}
+	select {
+	case m.arrivals <- a:
+		return true
+	case <-m.fetch.Done():
+		<-m.room
+		return false
 	}
 }
 

@@ -329,6 +329,30 @@ func TestARefusalBeforeReadyIsTold(t *testing.T) {
 	}
 }
 
+func TestATopicThatIsIdleTakesNoRoomFromAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sub := &fakeSubscriber{subscribe: func(ctx context.Context, topic string) (<-chan *message.Message, error) {
+			if topic != "b" {
+				return stream(ctx), nil
+			}
+			return stream(ctx, message.NewMessage("1", nil), message.NewMessage("2", nil)), nil
+		}}
+		conn := connOf(t, watermill.ConnConfig{Subscriber: sub})
+		ctx, cancel := context.WithCancel(t.Context())
+		sink, done := &fakeSink{}, make(chan error, 1)
+		s := brokers.Subscription{Name: "s", Channels: []string{"a", "b", "c"}, Prefetch: 1}
+		go func() { done <- conn.Subscribe(ctx, s, sink) }()
+		synctest.Wait()
+		if n, _ := sink.count(); n != 2 {
+			t.Errorf("%d messages arrived, want 2", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestARedeliveryIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		msg := message.NewMessage("1", nil)
