@@ -69,6 +69,7 @@ func closeConn(tb testing.TB, c brokers.Conn) {
 type recorder struct {
 	ready chan struct{}
 	block chan struct{} // Deliver waits until it is closed; nil means that it does not wait
+	acks  bool          // Deliver settles what it gets
 
 	mu   sync.Mutex
 	seen []any // brokers.Delivery and brokers.Gap
@@ -92,6 +93,9 @@ func (r *recorder) Deliver(batch []brokers.Delivery) {
 	defer r.mu.Unlock()
 	for _, d := range batch {
 		r.seen = append(r.seen, d)
+		if r.acks {
+			_ = d.Settler.Settle(context.Background(), []brokers.Settlement{{Token: d.Token}}) // else it comes again
+		}
 	}
 }
 

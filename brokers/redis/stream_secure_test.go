@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -169,13 +168,11 @@ func TestAfterAFailoverTheNewMasterIsUsed(t *testing.T) {
 	url := "://127.0.0.1:1," + sentinel + "?sentinel=main&dial_timeout=1s" // the first sentinel is not there
 	stored, fleeting := open(t, "redis+stream"+url), open(t, "redis"+url)
 	r, f := newRecorder(), newRecorder()
-	var done sync.WaitGroup
-	defer done.Wait()
+	r.acks = true // one of the probes below may arrive after the last of them that this test looks for
 	subscribe(t, stored, r, group("g", orders))
 	subscribe(t, fleeting, f, brokers.Subscription{Name: "s", Channels: []string{orders}})
 	publish(t, stored, message(orders, "before"))
 	eventually(t, 10*time.Second, "what comes before arrives", func() bool { return r.has("before") })
-	settleAll(t, r)
 	eventually(t, 15*time.Second, "the sentinel knows the replica", func() bool {
 		out, err := exec.Command("redis-cli", "-p", sentinel[strings.LastIndex(sentinel, ":")+1:], "sentinel", "replicas", "main").Output()
 		return err != nil || strings.Contains(string(out), "slave0") || strings.Contains(string(out), "127.0.0.1")
@@ -191,5 +188,4 @@ func TestAfterAFailoverTheNewMasterIsUsed(t *testing.T) {
 		}
 		return r.has("after") && f.has("after")
 	})
-	settleAll(t, r)
 }
