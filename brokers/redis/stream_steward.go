@@ -110,13 +110,13 @@ func (s *steward) findFloors(ctx context.Context) error {
 	return nil
 }
 
-// lookForLoss reports entries that were removed before the group had them: by max_age, max_entries, or by hand. Entries are removed
-// from the beginning: if more were than the group has had, it lost the difference. That says nothing of a group that has read
-// nothing yet, unless something was there to be read when we last looked.
+// lookForLoss reports entries that were removed before the group had them: by max_age, max_entries, or by hand.
+// Entries are removed from the beginning: if more were than the group has had, it lost the difference. That says
+// nothing of a group that has read nothing yet, unless something is there to be read, or was when we last looked.
 func (s *steward) lookForLoss(src *source, floor entryID, state groupState) {
 	now := time.Now()
 	lost := max(0, state.removed-state.read[s.m.group])
-	if !src.looked.IsZero() && floor.less(src.last) && lost > src.lost {
+	if behind := floor.less(later(src.last, state.last)); behind && !src.looked.IsZero() && lost > src.lost {
 		s.m.queue.Gap(brokers.Gap{
 			Since: src.looked, Until: now, Reason: brokers.GapOverflow, Missed: lost - src.lost, Err: errRemoved,
 		})

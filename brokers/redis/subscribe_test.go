@@ -321,9 +321,12 @@ func TestCloseReturnsByItsDeadlineWhereTheSinkNeverDoes(t *testing.T) {
 	r := newRecorder()
 	r.block = make(chan struct{})
 	end := subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{"a.b"}})
+	after := newRecorder() // the server sends to it what it sent to the other one before
+	subscribe(t, c, after, brokers.Subscription{Name: "after", Channels: []string{"a.b"}})
 	if err := c.Publish(t.Context(), messages(2000, "a.b")); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, 5*time.Second, "all messages arrive", func() bool { return len(after.deliveries()) == 2000 })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
