@@ -98,8 +98,7 @@ func TestAWrongPasswordIsOneClearErrorWithoutThePassword(t *testing.T) {
 }
 
 func TestAPasswordInAFileIsChangedWithoutARestart(t *testing.T) {
-	server := testbroker.RealRedis(t)
-	do(t, server, "FLUSHALL")
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{Password: "admin"}) // nobody gets in without one
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
 		t.Helper()

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
@@ -284,6 +286,28 @@ func TestAPromotedMessageOfADeadMemberIsTakenOver(t *testing.T) {
 		t.Errorf("it is %+v", d)
 	}
 	settleAll(t, r)
+}
+
+// Suppose a member promotes a message for its third attempt and is killed: whoever takes it over makes the fourth.
+func TestAPromotedMessageKeepsItsAttempts(t *testing.T) {
+	server := testbroker.RealRedis(t)
+	do(t, server, "FLUSHALL")
+	url := streamURL(server) + "?lease=500ms"
+	c, r := open(t, url), newRecorder()
+	subscribe(t, c, r, group("g", orders))
+	publish(t, c, message(orders, "m"))
+	eventually(t, 5*time.Second, "it arrives", func() bool { return r.count("m") == 1 })
+	for n := 1; n <= 2; n++ {
+		settle(t, r.deliveries()[n-1:], brokers.Redeliver, time.Millisecond)
+		eventually(t, 5*time.Second, "it comes again", func() bool { return r.count("m") == n+1 })
+	}
+	pending, err := server.Client().XPendingExt(t.Context(), &goredis.XPendingExtArgs{
+		Stream: "eventbus:{" + orders + "}:parked:g", Group: "g", Start: "-", End: "+", Count: 10,
+	}).Result()
+	if err != nil || len(pending) != 1 || pending[0].RetryCount != 3 {
+		t.Errorf("the server says %+v, %v; wants one that was delivered three times", pending, err)
+	}
+	settle(t, r.deliveries()[2:], brokers.Ack, 0)
 }
 
 func TestADelayIsForItsOwnGroupAlone(t *testing.T) {
