@@ -33,7 +33,6 @@ const (
 type moody struct {
 	brokers.Conn
 	durable bool
-	blind   bool // cannot be pinged
 
 	mu    sync.Mutex
 	mood  mood

@@ -90,7 +90,9 @@ func (c *Config) allBrokers(def string, given map[string]brokers.Conn) map[strin
 	all := make(map[string]BrokerConfig, len(c.Brokers)+1)
 	maps.Copy(all, c.Brokers)
 	for name := range given {
-		all[name] = all[name] // present, whatever the configuration says
+		if _, configured := all[name]; !configured {
+			all[name] = BrokerConfig{}
+		}
 	}
 	d := all[def]
 	if d.URL == "" {

@@ -73,9 +73,9 @@ func (c *ConnConfig) check() error {
 	case c.Publisher == nil && c.Subscriber == nil && c.Subscribers == nil:
 		return errors.New("there is neither a Publisher nor a Subscriber: set one of them")
 	case p.Attempts || p.Delay || p.Patterns || p.Replay:
-		return errors.New("Attempts, Delay, Patterns and Replay cannot be kept through Watermill's interfaces: promise none of them")
+		return errors.New("the promises Attempts, Delay, Patterns and Replay cannot be kept through Watermill's interfaces: promise none of them")
 	case p.Groups && c.Subscribers == nil:
-		return errors.New("Groups are promised, and nothing makes the Subscriber of a group: set Subscribers")
+		return errors.New("consumer groups are promised, and nothing makes the Subscriber of a group: set Subscribers")
 	case p.Order > brokers.OrderNone && c.Parallel > 1:
 		return errors.New("an Order is promised, which several subscriptions in parallel do not keep: set Parallel to 1")
 	case p.MaxBytes < 0:

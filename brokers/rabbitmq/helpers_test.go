@@ -2,7 +2,6 @@ package rabbitmq_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -162,12 +161,4 @@ func (r *failing) Deliver(batch []brokers.Delivery) {
 
 func message(channel, body string) brokers.Message {
 	return brokers.Message{Channel: channel, Body: []byte(body)}
-}
-
-func messages(n int, channel string) []brokers.Message {
-	out := make([]brokers.Message, n)
-	for i := range out {
-		out[i] = message(channel, fmt.Sprintf("body-%d", i))
-	}
-	return out
 }

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,6 +64,3 @@ func formatNamed(name string) (Format, error) {
 	return nil, fmt.Errorf("format %q is not linked into this program (it has %s): watermill is in the package "+
 		"brokers/redis/watermill, to be imported for its side effect", name, strings.Join(known, ", "))
 }
-
-// errForeign says that an entry is none of ours.
-var errForeign = errors.New("the entry has no field body")
