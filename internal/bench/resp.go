@@ -79,7 +79,8 @@ func errorIn(b []byte, lineStart bool) int {
 	return -1
 }
 
-// read counts the lines of replies, of which ":0\r\n" has one and "$3\r\n1-0\r\n" has two, until the server disconnects, as finish asks it to.
+// read counts the lines of replies, of which ":0\r\n" has one and "$3\r\n1-0\r\n" has two, until the server disconnects, as
+// finish asks it to.
 func (c *rawConn) read() {
 	buf := make([]byte, rawBuffer)
 	n, lineStart := 0, true
@@ -100,7 +101,7 @@ func (c *rawConn) read() {
 // finish waits until everything that was written is answered, with the given number of replies, and disconnects.
 func (c *rawConn) finish(want int) error {
 	defer c.conn.Close()
-	if _, err := c.out.WriteString("QUIT\r\n"); err != nil {
+	if _, err := c.out.Write(command("QUIT")); err != nil { // not inline: miniredis takes arrays only
 		return err
 	}
 	if err := c.out.Flush(); err != nil {
