@@ -49,17 +49,7 @@ func publishRows(ctx context.Context, l *lab) ([]row, error) {
 // sustainedEmit makes, encodes, routes and emits events as fast as one caller can, and waits until Redis has confirmed
 // the last of them.
 func (l *lab) sustainedEmit(rules router.Config) func(context.Context) (sample, error) {
-	return func(ctx context.Context) (sample, error) {
-		r, err := openRig(ctx, blocking(l.url(), rules))
-		if err != nil {
-			return sample{}, err
-		}
-		n, start, err := sustain(l.run, func() (int, error) { return r.emit(ctx) })
-		if err == nil {
-			err = r.finish(ctx, n)
-		}
-		return rateSample(n, since(start)), err
-	}
+	return l.emitTo(l.url(), rules)
 }
 
 // rawPublish is what Redis and the sockets allow: commands written down before are appended to a buffer and written,
