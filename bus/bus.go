@@ -25,6 +25,7 @@ type Bus struct {
 	router    *router.Router
 	enricher  func(context.Context, *schema.Event)
 	hooks     Hooks
+	tracer    Tracer
 	mw        []router.Middleware // of every subscription
 	log       *slog.Logger
 
@@ -44,6 +45,8 @@ type Bus struct {
 	refused atomic.Int64
 	panics  atomic.Int64
 	stacks  sync.Map // places whose panics were logged with a stack
+
+	measuring atomic.Bool
 
 	mu        sync.Mutex
 	subs      map[string]*consumer
@@ -116,7 +119,7 @@ func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, link
 			MaxEventBytes: cfg.MaxEventBytes, PublishTimeout: cfg.Publish.Timeout, Shutdown: cfg.Shutdown,
 			EnsureChannels: cfg.EnsureChannels,
 		},
-		enricher: o.enrich, hooks: o.hooks, mw: o.mw, log: o.logger(),
+		enricher: o.enrich, tracer: o.tracer, hooks: o.hooks, mw: o.mw, log: o.logger(),
 		configured: cfg.Subscriptions, errors: o.errors,
 		subs: make(map[string]*consumer), ready: make(chan struct{}), done: make(chan struct{}),
 	}

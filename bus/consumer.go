@@ -148,6 +148,7 @@ func (c *consumer) take(f *feed, d *brokers.Delivery, p *peeked) {
 	it.event, it.bad, it.badErr = p.event, p.bad, p.err
 	it.body, it.full = d.Body, max(d.Size, size)
 	it.feed, it.channel, it.position, it.settler, it.token, it.size = f, d.Channel, d.Position, d.Settler, d.Token, size
+	it.ctx = f.contextOf(d.Channel)
 	if p.bad == "" {
 		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
 		c.past.recall(it)

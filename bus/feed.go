@@ -20,6 +20,8 @@ type feed struct {
 	settling  *settleQueue
 	ready     chan struct{}
 	readyOnce sync.Once
+
+	contexts feedContexts
 }
 
 // Ready implements brokers.Sink.

@@ -114,6 +114,10 @@ type SubscriptionStats struct {
 	// Gaps counts the intervals in which messages may have been missed; Missed is how many were, as far as it is known.
 	Gaps   int64
 	Missed int64
+	// Took is how long handling took from when a worker took an event until its outcome, waits in place for another attempt and the
+	// write of a dead letter included. Age is how old events were when their first attempt began. They are measured once
+	// [Bus.Measure] was called.
+	Took, Age Histogram
 	// Ready is whether the broker has confirmed the subscription.
 	Ready bool
 }
@@ -133,6 +137,7 @@ func (s *SubscriptionStats) snapshot() SubscriptionStats {
 	c := *s
 	c.Malformed = maps.Clone(s.Malformed)
 	c.Dropped = maps.Clone(s.Dropped)
+	c.Took, c.Age = s.Took.snapshot(), s.Age.snapshot()
 	return c
 }
 

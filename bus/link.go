@@ -46,6 +46,14 @@ func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *l
 	return l
 }
 
+// known returns the scheme of the broker's URL, empty where the bus was given the connection.
+func (l *link) known() string {
+	if l.scheme == givenConn {
+		return ""
+	}
+	return l.scheme
+}
+
 // ping asks the broker for a sign of life, where its driver can.
 func (l *link) ping(ctx context.Context) (err error) {
 	if l.pinger == nil {

@@ -60,11 +60,14 @@ func OpenConfig(ctx context.Context, cfg Config, opts ...Option) (*Bus, error) {
 	return open(ctx, cfg, opts)
 }
 
+// givenConn stands for the scheme of a connection that the bus was given.
+const givenConn = "the given connection"
+
 // openLinks opens the planned brokers that are not given, or none of them.
 func openLinks(ctx context.Context, plans []brokerPlan, given map[string]brokers.Conn) ([]*link, error) {
 	var links []*link
 	for _, p := range plans {
-		conn, scheme, err := given[p.name], "the given connection", error(nil)
+		conn, scheme, err := given[p.name], givenConn, error(nil)
 		if conn == nil {
 			conn, err = brokers.Open(ctx, p.url)
 			scheme = schemeOf(p.url)

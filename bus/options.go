@@ -21,6 +21,7 @@ type options struct {
 	enrich func(context.Context, *schema.Event)
 	log    *slog.Logger
 	errors []namedError
+	tracer Tracer
 	conns  map[string]brokers.Conn
 
 	letters      deadletter.Store

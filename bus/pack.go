@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +59,9 @@ type packer struct {
 	ids    schema.IDSource
 	buf    []byte
 	packed []packed
+
+	packOnly bool    // nothing is sent by the call
+	traces   []trace // what is to be told of the outcome
 }
 
 // packerPool reuses packers. A packer that one huge event has grown is not kept.
@@ -107,6 +111,12 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 	if err != nil {
 		return stageRoute, err
 	}
+	var rest *messageRest
+	if b.tracer != nil {
+		if rest, err = b.trace(ctx, p, &e, route, index); err != nil {
+			return stageEnrich, err
+		}
+	}
 	start := len(p.buf)
 	if p.buf, err = e.AppendJSON(p.buf); err != nil {
 		p.buf = p.buf[:start]
@@ -122,7 +132,7 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 		leg := &route.Legs[i]
 		p.packed = append(p.packed, packed{
 			id: e.ID, typ: e.Type, key: key, channels: leg.Channels, when: e.Time, priority: e.Priority,
-			keyInBody: inBody, start: start, end: len(p.buf), index: index, exit: leg.Exit,
+			keyInBody: inBody, rest: rest, start: start, end: len(p.buf), index: index, exit: leg.Exit,
 		})
 	}
 	return "", nil
@@ -240,11 +250,15 @@ func (b *Bus) messages(p *packer) []brokers.Message {
 	for i := range p.packed {
 		ev := &p.packed[i]
 		for _, channel := range ev.channels {
-			msgs = append(msgs, brokers.Message{
+			m := brokers.Message{
 				Broker: b.exits[ev.exit].link.tag,
 				ID:     ev.id, Type: ev.typ, Channel: channel, Key: ev.key, Priority: int8(ev.priority),
 				KeyInBody: ev.keyInBody, Time: ev.when, Body: p.body(ev),
-			})
+			}
+			if ev.rest != nil {
+				m.Headers = slices.Clone(ev.rest.headers)
+			}
+			msgs = append(msgs, m)
 		}
 	}
 	return msgs

@@ -36,6 +36,12 @@ var _ Publisher = (*Bus)(nil)
 func (b *Bus) Emit(ctx context.Context, events ...schema.Event) error {
 	p := b.packers.get()
 	defer b.packers.put(p)
+	err := b.emit(ctx, p, events)
+	b.endTraces(p, err)
+	return err
+}
+
+func (b *Bus) emit(ctx context.Context, p *packer, events []schema.Event) error {
 	if err := b.pack(ctx, p, events); err != nil {
 		return b.refuse(err, len(events))
 	}
@@ -52,17 +58,23 @@ func (b *Bus) Emit(ctx context.Context, events ...schema.Event) error {
 func (b *Bus) Publish(ctx context.Context, events ...schema.Event) error {
 	p := b.packers.get()
 	defer b.packers.put(p)
-	if err := b.pack(ctx, p, events); err != nil {
-		return b.refuse(err, len(events))
+	err := b.pack(ctx, p, events)
+	if err != nil {
+		err = b.refuse(err, len(events))
+	} else {
+		err = b.send(ctx, p)
 	}
-	return b.send(ctx, p)
+	b.endTraces(p, err)
+	return err
 }
 
 // Pack does everything that Publish does before it sends: it returns the messages that the events become, one for each
 // event and channel, in memory of their own. With [Bus.Send] it is the seam for what stores messages before they are sent.
 func (b *Bus) Pack(ctx context.Context, events ...schema.Event) ([]brokers.Message, error) {
-	p := &packer{}
-	if err := b.pack(ctx, p, events); err != nil {
+	p := &packer{packOnly: true}
+	err := b.pack(ctx, p, events)
+	b.endTraces(p, err)
+	if err != nil {
 		return nil, b.refuse(err, len(events))
 	}
 	return b.messages(p), nil

@@ -65,7 +65,7 @@ func (r *reporter) dropped(broker string, reason DropReason, e *entry, channels 
 	rep := r.kind("drop:"+broker+":"+string(reason), slog.LevelWarn, "messages dropped")
 	rep.count += int64(len(channels))
 	if rep.attrs == nil {
-		rep.attrs = []any{"reason", string(reason), "event_type", e.typ, "channel", channels[0], "err", err}
+		rep.attrs = []any{"reason", string(reason), LogEventID, e.id, LogEventType, e.typ, "channel", channels[0], "err", err}
 		if broker != "" {
 			rep.attrs = append(rep.attrs, "broker", broker)
 		}

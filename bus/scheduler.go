@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ type item struct {
 	body    []byte // of one that is not an event, for the hook
 	size    int    // of the body held
 
-	full     int // the full size of such a body
-	attempt  int // the number of the next attempt
+	full     int             // the full size of such a body
+	attempt  int             // the number of the next attempt
+	ctx      context.Context // of the handler
+	began    time.Time       // when its handling began; zero where that is not measured
 	parked   bool
 	buried   bool                   // its dead letter is written, or waits to be
 	later    *middleware.LaterError // what the chain asked for

@@ -88,11 +88,12 @@ func (c *consumer) resolve(it *item) (resolved bool) {
 
 // handle runs the chain, and the hooks that hold up a worker. It is called without the lock.
 func (c *consumer) handle(it *item) outcome {
+	c.begin(it)
 	if it.bad != "" {
 		c.malformed(it)
 		return c.bury(it, it.badErr, outcomeHandled)
 	}
-	ctx := c.ctx
+	ctx := it.ctx
 	if it.attempt > 1 {
 		ctx = router.WithAttempt(ctx, it.attempt)
 	}
@@ -116,7 +117,7 @@ func (c *consumer) unhandled(it *item, err error) outcome {
 		errors.As(err, &it.later)
 	case outcomeDropped:
 		c.note("dropped", slog.LevelInfo, "event dropped by its handler",
-			"event_id", it.event.ID, "event_type", it.event.Type, "channel", it.channel, "err", err)
+			attrsOf(it, LogAttempt, max(it.attempt, middleware.Attempts(err)), "err", err)...)
 	}
 	return o
 }
@@ -152,6 +153,7 @@ func (c *consumer) outcome(err error) outcome {
 
 // finish counts and settles an item by its outcome. It is called with the lock held.
 func (c *consumer) finish(it *item, o outcome) {
+	c.measure(it)
 	if o == outcomeLater {
 		c.putOff(it)
 		return
@@ -258,8 +260,7 @@ func (c *consumer) malformed(it *item) {
 func (c *consumer) failed(it *item, err error) outcome {
 	e := &it.event
 	attempts := middleware.Attempts(err)
-	c.note("failed", slog.LevelError, "event failed",
-		"event_id", e.ID, "event_type", e.Type, "channel", it.channel, "attempts", attempts, "err", err)
+	c.note("failed", slog.LevelError, "event failed", attrsOf(it, LogAttempt, attempts, "err", err)...)
 	if hook := c.bus.hooks.Failed; hook != nil {
 		_ = c.bus.contain("Failed hook", func() {
 			hook(Failed{Subscription: c.name, Channel: it.channel, Event: *e, Attempts: attempts, Err: err})
