@@ -16,6 +16,7 @@ import (
 // keep.
 var brokerExperiments = []experiment{
 	{"streams", streamsRows},
+	{"redrive", redriveRows},
 	{"nats", natsRows},
 	{"jetstream", jetstreamRows},
 	{"kafka", kafkaRows},

@@ -2,6 +2,7 @@ package deadletter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,6 +29,9 @@ func ToChannel(send func(ctx context.Context, msgs []brokers.Message) error) Sen
 	}
 }
 
+// DefaultRedriveBatch is how many letters Redrive sends at once unless it is told otherwise.
+const DefaultRedriveBatch = 500
+
 // RedriveOptions say what Redrive does. Their zero value sends all letters that there were at its beginning, as fast as it can.
 type RedriveOptions struct {
 	Query Query
@@ -35,8 +39,8 @@ type RedriveOptions struct {
 	Rate float64
 	// DryRun counts what would be sent, and sends nothing.
 	DryRun bool
-	// Batch is how many are sent and then removed at once: as many may be sent twice where the process ends in between.
-	// Default 100.
+	// Batch is how many are sent and then removed at once. While one batch is sent, the one before is removed and the next one
+	// is read; so twice as many may be sent again where the process ends in between. Default DefaultRedriveBatch.
 	Batch int
 }
 
@@ -56,37 +60,45 @@ func Redrive(ctx context.Context, s Store, to Sender, o RedriveOptions) (Report,
 		o.Query.Until = now
 	}
 	if o.Batch <= 0 {
-		o.Batch = 100
+		o.Batch = DefaultRedriveBatch
 	}
-	r := redrive{store: s, to: to, RedriveOptions: o, next: time.Now()}
-	for l, err := range List(ctx, s, o.Query) {
-		if err != nil {
-			return r.Report, err
-		}
-		if err := r.take(ctx, l); err != nil {
-			return r.Report, err
-		}
+	r := redrive{to: to, RedriveOptions: o, next: time.Now(), sent: newRemover(ctx, s)}
+	err := r.all(ctx, readAhead(ctx, s, o.Query))
+	if failed := r.sent.finish(); failed != nil {
+		return r.Report, failed
 	}
-	return r.Report, r.flush(ctx)
+	return r.Report, err
 }
 
 type redrive struct {
 	RedriveOptions
 	Report
-	store Store
 	to    Sender
 	batch []Letter
 	next  time.Time // when the next batch may leave
+	sent  *remover
 }
 
-func (r *redrive) take(ctx context.Context, l Letter) error {
+func (r *redrive) all(ctx context.Context, in *reader) error {
+	defer in.stop()
+	for page := range in.pages {
+		for i := range page {
+			if err := r.take(ctx, &page[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(r.flush(ctx), in.err)
+}
+
+func (r *redrive) take(ctx context.Context, l *Letter) error {
 	switch {
 	case l.EventID == "" || !l.Whole():
 		r.Skipped++
 	case r.DryRun:
 		r.Sent++
 	default:
-		r.batch = append(r.batch, l)
+		r.batch = append(r.batch, *l)
 	}
 	if len(r.batch) >= r.Batch || r.Rate > 0 && float64(len(r.batch)) >= max(r.Rate/10, 1) {
 		return r.flush(ctx)
@@ -94,7 +106,7 @@ func (r *redrive) take(ctx context.Context, l Letter) error {
 	return nil
 }
 
-// flush sends the batch when its time has come, and removes it.
+// flush sends the batch when its time has come, and has it removed.
 func (r *redrive) flush(ctx context.Context) error {
 	if len(r.batch) == 0 {
 		return nil
@@ -106,9 +118,11 @@ func (r *redrive) flush(ctx context.Context) error {
 		return fmt.Errorf("redrive: after %d letters: %w", r.Sent, err)
 	}
 	r.Sent += len(r.batch)
-	_, err := r.store.Remove(ctx, r.batch...)
-	r.batch = r.batch[:0]
-	return err
+	if !r.sent.remove(r.batch) {
+		return errNotRemoved
+	}
+	r.batch = make([]Letter, 0, r.Batch) // the old one is still being removed
+	return nil
 }
 
 func (r *redrive) await(ctx context.Context) error {

@@ -212,6 +212,27 @@ func TestPurgeRemovesWhatIsMeant(t *testing.T) {
 	})
 }
 
+// A store that removes nothing keeps a redrive from sending more than it has begun: what it sends now it sends again.
+func TestARedriveEndsWhereItsStoreRemovesNothing(t *testing.T) {
+	s := stuckStore{deadletter.NewMemory(0, 0)}
+	put(t, s, letters(0, 1000)...)
+	sent := 0
+	to := func(_ context.Context, letters []deadletter.Letter) error { sent += len(letters); return nil }
+	r, err := deadletter.Redrive(t.Context(), s, to, deadletter.RedriveOptions{Batch: 100})
+	if !errors.Is(err, errStuck) || r.Sent != sent || sent > 300 {
+		t.Errorf("%d were sent, %+v, %v", sent, r, err)
+	}
+	if n := len(all(t, s, deadletter.Query{})); n != 1000 {
+		t.Errorf("%d letters are left, want all", n)
+	}
+}
+
+type stuckStore struct{ *deadletter.Memory }
+
+var errStuck = errors.New("it is stuck")
+
+func (stuckStore) Remove(context.Context, ...deadletter.Letter) (int, error) { return 0, errStuck }
+
 // Interrupted at any point and called again, a redrive has sent everything, and what failed again is there.
 func TestARedriveThatIsInterruptedResumes(t *testing.T) {
 	stores(t, func(t *testing.T, s deadletter.Store) {
@@ -242,7 +263,7 @@ func TestARedriveThatIsInterruptedResumes(t *testing.T) {
 		if dry != (deadletter.Report{Sent: 250, Skipped: 1}) || err != nil || len(sent) > 0 {
 			t.Errorf("the dry run says %+v, %v, and sent %d", dry, err, len(sent))
 		}
-		first, err := deadletter.Redrive(t.Context(), s, to, deadletter.RedriveOptions{})
+		first, err := deadletter.Redrive(t.Context(), s, to, deadletter.RedriveOptions{Batch: 100})
 		if first.Sent != 100 || err == nil {
 			t.Errorf("the first run says %+v, %v", first, err)
 		}
