@@ -29,6 +29,19 @@ func onGap(change func(g brokers.Gap, next func(brokers.Gap))) breaker {
 	})
 }
 
+// overflowing changes the gap of an overflow that is sure to come: Publish does not give up, however busy the machine is.
+func overflowing(change func(g brokers.Gap, next func(brokers.Gap))) breaker {
+	return func(e *env) func(*wrapped) {
+		changes := onGap(change)(e)
+		return func(w *wrapped) {
+			changes(w)
+			w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+				return next(context.WithoutCancel(ctx), msgs)
+			}
+		}
+	}
+}
+
 func swallow(brokers.Gap, func(brokers.Gap)) {}
 
 // deadAfter delivers nothing once the fault has happened.
@@ -74,17 +87,17 @@ func frozenFlag(e *env) *atomic.Bool {
 }
 
 var faultBreaches = []breach{
-	{"swallows the gap of an overflow", modest, caseOverflow, onGap(swallow)},
+	{"swallows the gap of an overflow", modest, caseOverflow, overflowing(swallow)},
 	{"counts too few in the gap of an overflow", modest,
-		caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
+		caseOverflow, overflowing(func(g brokers.Gap, next func(brokers.Gap)) {
 			g.Missed /= 2
 			next(g)
 		})},
-	{"gives a gap a reason that nobody knows", modest, caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
+	{"gives a gap a reason that nobody knows", modest, caseOverflow, overflowing(func(g brokers.Gap, next func(brokers.Gap)) {
 		g.Reason = "because"
 		next(g)
 	})},
-	{"gives a gap an end before its beginning", modest, caseOverflow, onGap(func(g brokers.Gap, next func(brokers.Gap)) {
+	{"gives a gap an end before its beginning", modest, caseOverflow, overflowing(func(g brokers.Gap, next func(brokers.Gap)) {
 		g.Since, g.Until = g.Until.Add(time.Second), g.Since
 		next(g)
 	})},

@@ -211,11 +211,17 @@ func twoMembersOneKey(e *env) func(*wrapped) {
 			}
 			return next(ctx, msgs)
 		}
-		w.deliver = onMessageFunc(func(m *brokers.Message) {
-			key, _ := keys.Load(m.ID)
-			m.Key = key.(string)
-			hold(w, m.Key)
-		})
+		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+			batch = slices.Clone(batch)
+			for i := range batch {
+				key, _ := keys.Load(batch[i].ID)
+				batch[i].Key = key.(string)
+			}
+			next(batch)
+			for _, d := range batch { // which the sink has seen by now, while the other member's are unsettled
+				hold(w, d.Key)
+			}
+		}
 		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
 			select {
 			case <-twice:
@@ -223,16 +229,6 @@ func twoMembersOneKey(e *env) func(*wrapped) {
 			}
 			return list
 		}
-	}
-}
-
-func onMessageFunc(change func(m *brokers.Message)) func([]brokers.Delivery, deliverFunc) {
-	return func(batch []brokers.Delivery, next deliverFunc) {
-		batch = slices.Clone(batch)
-		for i := range batch {
-			change(&batch[i].Message)
-		}
-		next(batch)
 	}
 }
 

@@ -210,23 +210,17 @@ func readyTooEarly(*env) func(*wrapped) {
 	}
 }
 
-// fromTwoGoroutines holds what the sink settles of a batch of several, so that its calls are surely under way together.
+// fromTwoGoroutines gives each batch to the sink in a goroutine of its own, and holds what it settles, so that its calls
+// are surely under way together.
 func fromTwoGoroutines(e *env) func(*wrapped) {
 	return func(w *wrapped) {
-		var several atomic.Bool
 		w.settle = func(list []brokers.Settlement) []brokers.Settlement {
-			if several.Load() {
-				e.stuck()
-			}
+			e.stuck()
 			return list
 		}
 		w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
-			several.Store(len(batch) > 1)
-			var wg sync.WaitGroup
-			for _, d := range batch {
-				wg.Go(func() { next([]brokers.Delivery{d}) })
-			}
-			wg.Wait()
+			batch = slices.Clone(batch)
+			go next(batch)
 		}
 	}
 }

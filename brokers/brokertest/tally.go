@@ -20,7 +20,7 @@ type tally struct {
 	times    []int          // how often each was delivered
 	arrived  int            // how many were delivered at least once
 	again    int            // deliveries beyond the first one of each
-	pace     []pace         // how many deliveries there were by then
+	log      []delivered    // every delivery, in order
 	taken    int            // how many the broker has taken
 	unknown  int            // how many were published again since their fate was unknown
 	lastOf   map[string]int // place of the last message of each key that arrived for the first time
@@ -36,23 +36,24 @@ func newTally(msgs []brokers.Message) *tally {
 	return y
 }
 
-// A pace says how many deliveries there were at a time.
-type pace struct {
-	at         time.Time
-	deliveries int
+// A delivered says when the message of a place was delivered.
+type delivered struct {
+	at    time.Time
+	place int
 }
 
-// since returns how many deliveries there were since then.
-func (y *tally) since(at time.Time) int {
+// between returns how many messages were delivered in that time. Each counts once, however often it came: a broker that
+// delivers all again must not have a larger allowance for it.
+func (y *tally) between(from, until time.Time) int {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	now := y.arrived + y.again
-	for _, p := range slices.Backward(y.pace) {
-		if p.at.Before(at) {
-			return now - p.deliveries
+	seen := make(map[int]bool)
+	for _, d := range y.log {
+		if !d.at.Before(from) && !d.at.After(until) {
+			seen[d.place] = true
 		}
 	}
-	return now
+	return len(seen)
 }
 
 // take counts a delivery.
@@ -63,6 +64,7 @@ func (y *tally) take(d brokers.Delivery) {
 	if !known {
 		return
 	}
+	y.log = append(y.log, delivered{time.Now(), i})
 	m := y.msgs[i]
 	if d.ID != "" && d.ID != m.ID {
 		y.changed = append(y.changed, d.ID+" instead of "+m.ID)
@@ -86,9 +88,6 @@ func (y *tally) acks(w *world) func(*subscriber) {
 			for _, d := range batch {
 				y.take(d)
 			}
-			y.mu.Lock()
-			y.pace = append(y.pace, pace{time.Now(), y.arrived + y.again})
-			y.mu.Unlock()
 			ctx, cancel := context.WithTimeout(w.ctx, w.h.Patience)
 			defer cancel()
 			_ = settle(ctx, batch, brokers.Ack, 0) // what a dead broker did not take comes again

@@ -182,10 +182,10 @@ func (w *world) poll(subs []*subscriber, check func() (string, bool)) {
 	deadline := newCountdown(w.h.Patience)
 	defer deadline.stop()
 	for {
-		for _, s := range subs {
+		what, ok := check()
+		for _, s := range subs { // after the check: it may be satisfied by the very call of the sink that was wrong
 			s.complaints()
 		}
-		what, ok := check()
 		if ok {
 			return
 		}

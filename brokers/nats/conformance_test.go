@@ -31,7 +31,7 @@ func TestTheJetStreamDriverKeepsItsPromises(t *testing.T) {
 	h := harness(t, server, "nats+js://", "?ping_interval=1s&ack_wait=3s")
 	h.Carries = brokertest.Fields{ID: true, Type: true, Key: true, Headers: true}
 	h.Lease = 3 * time.Second
-	h.AcksInMemory = 200 * time.Millisecond // nats-server writes a consumer's state ten times a second
+	h.AcksInMemory = time.Second // nats-server writes a consumer's state ten times a second, and later on a busy machine
 	h.Consume = brokertest.Reexec(server.JetURL() + "?ack_wait=3s")
 	h.Delete = map[string]func(channel, group string) error{
 		"stream": func(channel, _ string) error {
