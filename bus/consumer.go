@@ -168,7 +168,7 @@ func (c *consumer) stats() SubscriptionStats {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
-	st.Waiting = int64(len(c.sched.parked))
+	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.Concurrency)
 	st.Ready = true
 	for _, f := range c.feeds {
 		st.Ready = st.Ready && f.isReady()

@@ -9,8 +9,8 @@ import (
 type Histogram struct {
 	// Bounds are the inclusive upper bounds of the buckets, ascending. They are shared: nobody modifies them.
 	Bounds []time.Duration
-	// Counts has how many fell into each bucket, and last how many were longer than all bounds. It is empty where nothing was
-	// measured; see [Bus.Measure].
+	// Counts has how many fell into each bucket, and last how many were longer than all bounds. It is empty where
+	// nothing was measured; see [Bus.Measure].
 	Counts []int64
 	// Sum is that of all durations.
 	Sum time.Duration
@@ -60,9 +60,9 @@ func (h Histogram) snapshot() Histogram {
 	return h
 }
 
-// Measure begins to measure how long handlers take and how old events are when they are handled, for the Took and Age of
-// [SubscriptionStats]. It costs two looks at the clock for each event, and nothing before it is called. The metrics of package
-// observe call it.
+// Measure begins to measure how long handlers take and how old events are when they are handled, for the Took and Age
+// of [SubscriptionStats]. It costs two looks at the clock for each event, and nothing before it is called. The metrics
+// of package observe call it.
 func (b *Bus) Measure() { b.measuring.Store(true) }
 
 // begin notes when an item's handling begins, where that is measured.

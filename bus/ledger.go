@@ -105,6 +105,8 @@ type SubscriptionStats struct {
 	InFlight int64
 	// Waiting are those of InFlight that failed and wait here for their next attempt, without a worker.
 	Waiting int64
+	// Concurrency is how many handlers may run at once.
+	Concurrency int64
 	// Retries counts attempts after the first one.
 	Retries int64
 	// Panics counts those of handlers, contained.

@@ -20,9 +20,9 @@ const (
 	LogTraceID      = "trace_id" // where the event's metadata has a traceparent
 )
 
-// Logger returns the logger of [WithLogger] for a handler of an event: what it logs has the event's id and type, its channel and
-// subscription, the attempt, and the trace id. ctx is the handler's; of another one only what the event says is added, and the
-// logger is slog.Default(). For code below a handler that knows no event, see [LogHandler].
+// Logger returns the logger of [WithLogger] for a handler of an event: what it logs has the event's id and type, its
+// channel and subscription, the attempt, and the trace id. ctx is the handler's; of another one only what the event
+// says is added, and the logger is slog.Default(). For code below a handler that knows no event, see [LogHandler].
 func Logger(ctx context.Context, e schema.Event) *slog.Logger {
 	log := slog.Default()
 	if o := originOf(ctx); o != nil {
@@ -36,23 +36,24 @@ type (
 	traceIDKey  struct{}
 )
 
-// LogContext is a middleware that puts the event into the handler's context, for [LogHandler]. It costs an allocation or two for
-// each event.
+// LogContext is a middleware that puts the event into the handler's context, for [LogHandler]. It costs an allocation
+// or two for each event.
 func LogContext(next Handler) Handler {
 	return func(ctx context.Context, e schema.Event) error {
 		return next(context.WithValue(ctx, logEventKey{}, &e), e)
 	}
 }
 
-// WithTraceID returns a context whose logs have this trace id instead of the one in the event's metadata. It is for middleware that
-// begins a trace of its own.
+// WithTraceID returns a context whose logs have this trace id instead of the one in the event's metadata. It is for
+// middleware that begins a trace of its own.
 func WithTraceID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, traceIDKey{}, id)
 }
 
-// LogHandler adds to each record that is logged with a handler's context what [Logger] adds: always channel, subscription and
-// attempt, and id and type of the event and its trace id where the subscription has the middleware [LogContext]. They stand at the
-// top level, also where the logger has groups. Records that are logged elsewhere pass unchanged.
+// LogHandler adds to each record that is logged with a handler's context what [Logger] adds: always channel,
+// subscription and attempt, and id and type of the event and its trace id where the subscription has the middleware
+// [LogContext]. They stand at the top level, also where the logger has groups. Records that are logged elsewhere pass
+// unchanged.
 //
 //	slog.SetDefault(slog.New(bus.LogHandler(slog.NewJSONHandler(os.Stderr, nil))))
 //	b, err := bus.Open(ctx, url, bus.WithMiddleware(bus.LogContext))
@@ -142,8 +143,8 @@ func attrsOf(it *item, more ...any) []any {
 	return append(attrs, more...)
 }
 
-// traceID is the trace id in an event's traceparent, as W3C Trace Context writes it: version-trace-span-flags. It is empty where
-// there is none.
+// traceID is the trace id in an event's traceparent, as W3C Trace Context writes it: version-trace-span-flags. It is
+// empty where there is none.
 func traceID(e *schema.Event) string {
 	if e.Metadata.Len() == 0 {
 		return ""

@@ -349,6 +349,5 @@ func ExampleLogger() {
 	}
 	<-done
 	b.Close(ctx)
-	// Output:
-	// level=INFO msg=mailed event_id=7c9e event_type=user.registered subscription=mailer channel=user_service.events.user attempt=1 to=user:7
+	// Output: level=INFO msg=mailed event_id=7c9e event_type=user.registered subscription=mailer channel=user_service.events.user attempt=1 to=user:7
 }

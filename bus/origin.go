@@ -34,11 +34,12 @@ func originOf(ctx context.Context) *Origin {
 	return o
 }
 
-// maxOrigins bounds the contexts that a feed keeps. There is one for each channel that was delivered on, so that events share
-// it and an event costs no context of its own.
+// maxOrigins bounds the contexts that a feed keeps. There is one for each channel that was delivered on, so that events
+// share it and an event costs no context of its own.
 const maxOrigins = 1024
 
-// A feedContexts has the handlers' contexts of a feed, by the channel of the event. It is guarded by the scheduler's lock.
+// A feedContexts has the handlers' contexts of a feed, by the channel of the event. It is guarded by the scheduler's
+// lock.
 type feedContexts struct {
 	channel string // of the last one
 	last    context.Context

@@ -9,12 +9,13 @@ import (
 	"github.com/eventbus-go/eventbus/schema"
 )
 
-// A Tracer follows events on their way out; on their way in a middleware does. Package observe/otel has both. Its method is safe for
-// concurrent use.
+// A Tracer follows events on their way out; on their way in a middleware does. Package observe/otel has both. Its
+// method is safe for concurrent use.
 type Tracer interface {
-	// Sending is told of each event of a Publish, Emit or Pack, on the caller's goroutine, once it is valid and has a route. It may
-	// add to the event's metadata, and returns headers for the brokers that carry some. end, unless it is nil, is called once: when
-	// the outcome is known for Publish, when the event is queued for Emit, and when it is packed for Pack.
+	// Sending is told of each event of a Publish, Emit or Pack, on the caller's goroutine, once it is valid and has a
+	// route. It may add to the event's metadata, and returns headers for the brokers that carry some. end, unless it is
+	// nil, is called once: when the outcome is known for Publish, when the event is queued for Emit, and when it is
+	// packed for Pack.
 	//
 	// A panic is contained, and the event refused.
 	Sending(ctx context.Context, e *schema.Event, s Sending) (headers []brokers.Header, end func(err error))
@@ -30,7 +31,8 @@ type Sending struct {
 
 // A Destination is a channel on a broker.
 type Destination struct {
-	// Broker is its name, where the bus has several, and Scheme that of its URL, empty where the bus was given the connection.
+	// Broker is its name, where the bus has several, and Scheme that of its URL, empty where the bus was given the
+	// connection.
 	Broker, Scheme string
 	Channel        string
 }

@@ -24,7 +24,7 @@ var driverMay = []string{
 }
 
 // public is what a program outside of the repository could import.
-var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill"}
+var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill", "observe/..."}
 
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
@@ -63,6 +63,9 @@ var layers = []layer{
 		folder:  "watermill",
 		imports: []string{"schema", "router/...", "brokers", "bus", "internal/lifetime"}, tests: public,
 	},
+	{folder: "observe", imports: []string{"bus", "brokers", "schema", "store/deadletter"}, tests: public},
+	{folder: "observe/...", imports: []string{"observe", "bus", "brokers", "router", "schema"}, tests: public},
+	{folder: "internal/metrics", imports: []string{"observe"}, tests: public},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},
 	{folder: "internal/delivery", imports: []string{"brokers/..."}},

@@ -52,7 +52,15 @@ const (
 
 	watermillStream = "github.com/ThreeDotsLabs/watermill-redisstream" // entries of its format, and what it needs itself:
 	retry           = "github.com/Rican7/retry"
-	msgpack         = "github.com/vmihailenco/msgpack"
+
+	clientGolang = "github.com/prometheus/client_golang" // metrics for Prometheus, and what it needs itself:
+	clientModel  = "github.com/prometheus/client_model"
+	promCommon   = "github.com/prometheus/common"
+	procfs       = "github.com/prometheus/procfs"
+	perks        = "github.com/beorn7/perks"
+	goautoneg    = "github.com/munnerz/goautoneg"
+	protobuf     = "google.golang.org/protobuf"
+	msgpack      = "github.com/vmihailenco/msgpack"
 )
 
 var (
@@ -62,6 +70,7 @@ var (
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
 	formatLinks = slices.Concat(redisLinks, []string{watermillStream, watermill, retry, uuid, shortuuid, ulid, pkgErrors, msgpack})
+	promLinks   = []string{clientGolang, clientModel, promCommon, procfs, perks, goautoneg, protobuf, xxhash, sys}
 	kafkaLinks  = []string{kafkaGo, compress, lz4, scram, pbkdf2, stringprep, text}
 )
 
@@ -81,6 +90,8 @@ var links = map[string][]string{
 	"brokers/rabbitmq":        {amqp091},
 	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks, []string{amqp091}),
 	"bus":                     routerLinks,
+	"observe":                 routerLinks,
+	"observe/prometheus":      slices.Concat(promLinks, routerLinks),
 	"store/deadletter":        nil,
 	"store/dedup":             nil,
 	"store/redis":             redisLinks,
