@@ -92,6 +92,8 @@ type HealthReport struct {
 
 	// DeadLetters is why dead letters cannot be written; nil where they can, or none were.
 	DeadLetters error
+	// Stopping is whether nothing more is received: Close was called, or Run has ended. It is no error of Err.
+	Stopping bool
 
 	errs []error
 }
@@ -102,7 +104,7 @@ func (h HealthReport) Err() error { return errors.Join(h.errs...) }
 // Check is Health, with an answer for each broker and subscription.
 func (b *Bus) Check(ctx context.Context) HealthReport {
 	if b.closed.Load() {
-		return HealthReport{errs: []error{ErrClosed}}
+		return HealthReport{Stopping: true, errs: []error{ErrClosed}}
 	}
 	h := HealthReport{Brokers: make(map[string]error), Subscriptions: make(map[string]map[string]error)}
 	answers := make([]error, len(b.links))
@@ -123,6 +125,7 @@ func (b *Bus) Check(ctx context.Context) HealthReport {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	h.Stopping = b.isClosing || b.run != nil && b.run.fetch.Err() != nil
 	if b.run != nil {
 		for _, c := range b.run.subs {
 			h.subscription(c)

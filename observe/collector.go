@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/internal/probe"
 	"github.com/eventbus-go/eventbus/store/deadletter"
 )
 
@@ -29,15 +30,18 @@ func Timeout(d time.Duration) Option { return func(c *Collector) { c.timeout = d
 // Every is how often brokers and stores are asked at most. Default [DefaultEvery].
 func Every(d time.Duration) Option { return func(c *Collector) { c.every = d } }
 
+// grace is what an answer may take beyond its time: drivers return within 100 ms of their context's end.
+const grace = 250 * time.Millisecond
+
 // A Collector reads the metrics of a bus. Its methods are safe for concurrent use. It needs no closing: a question to a
 // broker that is under way ends by its timeout, and there is never more than one of each kind.
 type Collector struct {
 	bus            *bus.Bus
 	timeout, every time.Duration
 
-	brokers *probe[bus.HealthReport]
-	lag     *probe[[]bus.GroupLag]
-	letters *probe[deadletter.Stats]
+	brokers *probe.Probe[bus.HealthReport]
+	lag     *probe.Probe[[]bus.GroupLag]
+	letters *probe.Probe[deadletter.Stats]
 
 	mu     sync.Mutex
 	labels labels
@@ -58,8 +62,8 @@ func NewCollector(b *bus.Bus, opts ...Option) *Collector {
 	return c
 }
 
-func newProbe[T any](c *Collector, ask func(context.Context) (T, error)) *probe[T] {
-	return &probe[T]{ask: ask, timeout: c.timeout, every: c.every}
+func newProbe[T any](c *Collector, ask func(context.Context) (T, error)) *probe.Probe[T] {
+	return &probe.Probe[T]{Ask: ask, Timeout: c.timeout, Every: c.every}
 }
 
 // Collect returns the samples of now, in no order; each has labels of its own. It waits for brokers and stores for the
@@ -100,16 +104,16 @@ func (c *Collector) ask(ctx context.Context) (a answers) {
 	end, cancel := context.WithTimeout(ctx, c.timeout+grace)
 	defer cancel()
 	a.errs = make(map[string]error)
-	brokers, lag := c.brokers.start(ctx), c.lag.start(ctx)
+	brokers, lag := c.brokers.Start(ctx), c.lag.Start(ctx)
 	if c.letters != nil {
-		letters := c.letters.start(ctx)
-		st, err := c.letters.get(letters, end.Done())
+		letters := c.letters.Start(ctx)
+		st, err := c.letters.Get(letters, end.Done())
 		if a.errs["dead_letters"] = err; err == nil {
 			a.letters = &st
 		}
 	}
-	a.health, a.errs["brokers"] = c.brokers.get(brokers, end.Done())
-	a.lag, a.errs["lag"] = c.lag.get(lag, end.Done())
+	a.health, a.errs["brokers"] = c.brokers.Get(brokers, end.Done())
+	a.lag, a.errs["lag"] = c.lag.Get(lag, end.Done())
 	a.now = time.Now()
 	return a
 }

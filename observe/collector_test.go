@@ -2,7 +2,6 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -117,34 +116,6 @@ func TestAFrozenBrokerDelaysACollectForItsTimeoutAloneAndHidesNothingElse(t *tes
 		}
 		if got := values(c.Collect(t.Context())); got["eventbus_subscription_handled_total{s}"] != 1 {
 			t.Errorf("after Close: %v", got)
-		}
-	})
-}
-
-// Who scrapes may go away, and others wait for the same answer.
-func TestAProbeThatPanicsFailsAndOneThatWasLeftGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		calls := 0
-		p := &probe[int]{timeout: time.Second, every: time.Minute, ask: func(ctx context.Context) (int, error) {
-			calls++
-			time.Sleep(time.Millisecond)
-			if ctx.Err() != nil || calls == 2 {
-				panic("in the probe")
-			}
-			return calls, nil
-		}}
-		ctx, cancel := context.WithCancel(t.Context())
-		running := p.start(ctx)
-		cancel()
-		if _, err := p.get(running, ctx.Done()); !errors.Is(err, errSlow) {
-			t.Errorf("who has gone got %v", err)
-		}
-		if n, err := p.get(p.start(t.Context()), nil); n != 1 || err != nil || calls != 1 {
-			t.Errorf("got %d, %v after %d calls", n, err, calls)
-		}
-		time.Sleep(time.Minute)
-		if _, err := p.get(p.start(t.Context()), nil); err == nil || !strings.Contains(err.Error(), "in the probe") {
-			t.Errorf("the panic became %v", err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ var driverMay = []string{
 }
 
 // public is what a program outside of the repository could import.
-var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill", "observe/..."}
+var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill", "observe/...", "health"}
 
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
@@ -32,6 +32,7 @@ var layers = []layer{
 	{folder: "internal/yamlfile"},
 	{folder: "internal/lifetime"},
 	{folder: "internal/relink"},
+	{folder: "internal/probe"},
 	{folder: "internal/tlsfile"},
 	{folder: "schema", imports: []string{"internal/pattern"}},
 	{folder: "schema/...", imports: []string{"schema"}, tests: []string{"router"}},
@@ -63,8 +64,9 @@ var layers = []layer{
 		folder:  "watermill",
 		imports: []string{"schema", "router/...", "brokers", "bus", "internal/lifetime"}, tests: public,
 	},
-	{folder: "observe", imports: []string{"bus", "brokers", "schema", "store/deadletter"}, tests: public},
+	{folder: "observe", imports: []string{"bus", "brokers", "schema", "store/deadletter", "internal/probe"}, tests: public},
 	{folder: "observe/...", imports: []string{"observe", "bus", "brokers", "router", "schema"}, tests: public},
+	{folder: "health", imports: []string{"bus", "internal/probe"}, tests: public},
 	{folder: "internal/metrics", imports: []string{"observe"}, tests: public},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},

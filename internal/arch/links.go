@@ -90,6 +90,7 @@ var links = map[string][]string{
 	"brokers/rabbitmq":        {amqp091},
 	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks, []string{amqp091}),
 	"bus":                     routerLinks,
+	"health":                  routerLinks,
 	"observe":                 routerLinks,
 	"observe/prometheus":      slices.Concat(promLinks, routerLinks),
 	"store/deadletter":        nil,
