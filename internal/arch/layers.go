@@ -24,7 +24,7 @@ var driverMay = []string{
 }
 
 // public is what a program outside of the repository could import.
-var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "watermill", "observe/...", "health"}
+var public = []string{"schema/...", "router/...", "brokers/...", "store/...", "bus/...", "bustest", "watermill", "observe/...", "health"}
 
 // layers is the import direction, from what imports nothing upwards. The first one that has the folder counts.
 var layers = []layer{
@@ -68,6 +68,10 @@ var layers = []layer{
 	{folder: "observe/...", imports: []string{"observe", "bus", "brokers", "router", "schema"}, tests: public},
 	{folder: "health", imports: []string{"bus", "internal/probe"}, tests: public},
 	{folder: "internal/metrics", imports: []string{"observe"}, tests: public},
+	{
+		folder:  "bustest",
+		imports: []string{"schema", "router", "brokers", "brokers/memory", "bus"}, tests: public,
+	},
 	{folder: "internal/arch"},
 	{folder: "internal/testreport"},
 	{folder: "internal/delivery", imports: []string{"brokers/..."}},

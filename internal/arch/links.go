@@ -93,6 +93,7 @@ var links = map[string][]string{
 	"health":                  routerLinks,
 	"observe":                 routerLinks,
 	"observe/prometheus":      slices.Concat(promLinks, routerLinks),
+	"bustest":                 routerLinks,
 	"store/deadletter":        nil,
 	"store/dedup":             nil,
 	"store/redis":             redisLinks,
