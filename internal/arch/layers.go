@@ -78,6 +78,7 @@ var layers = []layer{
 	{folder: "internal/testbroker"},
 	{folder: "internal/bench", imports: slices.Concat(public, testHelpers)},
 	{folder: "internal/faults", tests: public},
+	{folder: "internal/behaviour", tests: public},
 	{folder: "examples/...", imports: slices.Concat(public, []string{"examples/..."})},
 	{folder: "cmd/...", imports: slices.Concat(public, []string{"cmd/..."})},
 }

@@ -1,0 +1,170 @@
+package behaviour
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	_ "github.com/eventbus-go/eventbus/brokers/all"
+	"github.com/eventbus-go/eventbus/internal/testbroker"
+)
+
+// A row is one behaviour.
+type row struct {
+	name string
+	// holds reports whether a broker that promises caps shows it; nil means every one. Others show what otherwise says.
+	holds     func(caps brokers.Capabilities) bool
+	otherwise string
+	// begin adds its subscriptions to the bus of p, and returns what checks the behaviour once the bus runs.
+	begin func(p *place) (check func(t *testing.T))
+}
+
+// table is all rows. The last one closes the bus.
+func table() []row {
+	return []row{
+		{name: "a short wait is spent in place", begin: retryInPlace},
+		{name: "a long wait lets others pass, and comes back to the failing subscription alone", begin: retryLater},
+		{name: "RetryAfter is obeyed", begin: retryAfter},
+		{name: "an attempt ends by its timeout", begin: attemptTimesOut},
+		{name: "Permanent: in the dead letters, with reason, attempts and the bytes as they came", begin: permanent},
+		{name: "a panic and a Goexit: in the dead letters, and the worker is replaced", begin: panics},
+		{name: "what is no event: in the dead letters, byte for byte", begin: malformed},
+		{name: "Drop: counted, and not in the dead letters", begin: dropped},
+		{name: "an event that comes twice is handled once", begin: deduplicated},
+		{name: "a redrive to the subscription is seen by no other", begin: redriven},
+		{name: "a redrive to the channel is seen by all", begin: redrivenToAll},
+		{name: "events of a key wait behind one that is retried", begin: ordered, holds: keepsKeys,
+			otherwise: "they pass: no order is promised"},
+		{name: "one poisonous event holds up no other", begin: poison},
+		{name: "Close lets 20 handlers finish, and nothing finished comes again", begin: drained},
+	}
+}
+
+func keepsKeys(caps brokers.Capabilities) bool { return caps.Order != brokers.OrderNone }
+
+// A column is a broker.
+type column struct {
+	name string
+	url  func(t *testing.T) string
+}
+
+var columns = []column{
+	{"memory", func(*testing.T) string { return "memory://" }},
+	{"redis", func(t *testing.T) string { return testbroker.AnyRedis(t).URL() }},
+	{"redis+stream", func(t *testing.T) string {
+		return strings.Replace(testbroker.AnyRedis(t).URL(), "redis://", "redis+stream://", 1)
+	}},
+	{"nats", func(t *testing.T) string { return testbroker.AnyNATS(t, testbroker.NATSOptions{}).URL() }},
+	{"nats+js", func(t *testing.T) string {
+		return testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true}).JetURL()
+	}},
+	{"kafka", func(t *testing.T) string {
+		opts := testbroker.KafkaOptions{InProcess: os.Getenv(testbroker.EnvRequireReal) != "1" && !testbroker.InstalledKafka()}
+		return testbroker.StartKafka(t, opts).URL() + "?partitions=4"
+	}},
+	{"amqp", func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
+}
+
+// results has what came of each row, by column.
+type results struct {
+	mu sync.Mutex
+	of map[string]map[string]string
+}
+
+func (r *results) set(column, row, what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of[column] == nil {
+		r.of[column] = make(map[string]string)
+	}
+	r.of[column][row] = what
+}
+
+func TestTheTableOfBehavioursHoldsOnEveryBroker(t *testing.T) {
+	got := &results{of: make(map[string]map[string]string)}
+	var all sync.WaitGroup
+	for _, c := range columns { // at once, and not by t.Parallel, which takes as many as there are processors
+		all.Go(func() { t.Run(c.name, func(t *testing.T) { runColumn(t, c, got) }) })
+	}
+	all.Wait()
+	printTable(t, got)
+}
+
+// runColumn runs all rows on one broker: the last one alone, the others at once.
+func runColumn(t *testing.T, c column, got *results) {
+	rows := table()
+	p := newPlaces(t, c.url(t), len(rows))
+	checks := make([]func(*testing.T), len(rows))
+	for i := range rows {
+		checks[i] = rows[i].begin(p.at(i))
+	}
+	p.start(t)
+	last := len(rows) - 1
+	var others sync.WaitGroup
+	for i := range last {
+		others.Go(func() { got.run(t, c, p, &rows[i], checks[i]) })
+	}
+	others.Wait()
+	got.run(t, c, p, &rows[last], checks[last])
+}
+
+func (r *results) run(t *testing.T, c column, p *places, row *row, check func(*testing.T)) {
+	r.set(c.name, row.name, "FAILED")
+	held := "yes"
+	if row.holds != nil && !row.holds(p.caps) {
+		held = "differs"
+	}
+	if t.Run(row.name, check) {
+		r.set(c.name, row.name, held)
+	}
+}
+
+// printTable prints the table, and what the rows that differ say.
+func printTable(t *testing.T, got *results) {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
+	fmt.Fprint(w, "behaviour")
+	for _, c := range columns {
+		fmt.Fprint(w, "\t", c.name)
+	}
+	fmt.Fprintln(w)
+	for _, r := range table() {
+		fmt.Fprint(w, r.name)
+		for _, c := range columns {
+			what := got.of[c.name][r.name]
+			if what == "" {
+				what = "-" // no server
+			}
+			fmt.Fprint(w, "\t", what)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, r := range table() {
+		if r.otherwise != "" {
+			fmt.Fprintf(w, "differs: %s: %s\n", r.name, r.otherwise)
+		}
+	}
+	w.Flush()
+	t.Log("\n" + out.String())
+	figures(t, out.String())
+}
+
+func figures(t *testing.T, text string) {
+	path := os.Getenv("EVENTBUS_FIGURES")
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Errorf("EVENTBUS_FIGURES: %v", err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Errorf("EVENTBUS_FIGURES: %v", err)
+	}
+}
