@@ -14,6 +14,7 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
+	"github.com/eventbus-go/eventbus/store/dedup"
 )
 
 // A Bus publishes events and hands them to subscriptions. Make it with [Open] or one of its siblings, and end it with Close.
@@ -34,6 +35,9 @@ type Bus struct {
 
 	keeper        *keeper // nil where there are no dead letters
 	lettersChosen bool    // where they are was asked for
+
+	dedup  dedup.Store // of subscriptions that name none; nil until one needs it, or the configuration names it
+	server string      // the URL of the default broker, empty where it is not known
 
 	links    []*link   // the default broker's first
 	exits    []*outlet // by the router's numbers
@@ -104,12 +108,18 @@ func open(ctx context.Context, cfg Config, opts []Option) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: configuration: %w", err)
 	}
+	handled, err := cfg.openDedup()
+	if err != nil {
+		return nil, fmt.Errorf("bus: configuration: %w", errors.Join(err, letters.discard()))
+	}
 	links, err := openLinks(ctx, plans, o.conns)
 	if err != nil {
-		return nil, fmt.Errorf("bus: open: %w", errors.Join(err, letters.discard()))
+		return nil, fmt.Errorf("bus: open: %w", errors.Join(err, letters.discard(), discardDedup(handled)))
 	}
 	o.letters, o.lettersOwned = letters.store, letters.owned
-	return newBus(ctx, &cfg, &o, r, links, plans), nil
+	b := newBus(ctx, &cfg, &o, r, links, plans)
+	b.dedup, b.server = handled, server
+	return b, nil
 }
 
 func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, links []*link, plans []brokerPlan) *Bus {

@@ -38,6 +38,7 @@ import (
 //	forbidden: [password, token]      # in metadata keys; replaces the default list
 //	shutdown: 30s
 //	dead_letters: sqlite:letters.db   # or redis://…, memory://, off; default: the same server for Redis, else memory
+//	dedup: sqlite:handled.db          # or redis://…, memory://; default: the same server for Redis, else memory
 //	subscriptions:                    # by their names; what is here replaces what the code says
 //	  billing:
 //	    retry: 5 times, 200ms to 10m, jitter     # see middleware.ParsePolicy
@@ -45,6 +46,7 @@ import (
 //	    concurrency: 8
 //	    prefetch: 1024
 //	    timeout: 30s                  # of an attempt
+//	    dedup: 24h                    # how long a handled event is known; or off, or {window: 24h, lease: 1m, when_down: handle}
 //	ensure_channels: false            # create what is missing at the brokers, at the start
 //
 // The file eventbus.yaml at the root of the repository explains every key.
@@ -74,6 +76,10 @@ type Config struct {
 	// (store/sqlite), or memory://, which is bounded and ends with the process; or NoDeadLetters. The default is the same
 	// server where URL is one of Redis, and memory:// elsewhere. In a file, ${NAME} is replaced from the environment.
 	DeadLetters string
+	// Dedup is the URL of the store of handled events, for subscriptions whose Dedup has settings and no Store: redis://host:6379
+	// (brokers/redis), sqlite:path (store/sqlite), or memory://. The default is the same server where URL is one of Redis, and
+	// memory:// elsewhere. In a file, ${NAME} is replaced from the environment.
+	Dedup string
 	// Subscriptions has settings by the names of subscriptions. A name that the program does not have is refused by Run.
 	Subscriptions map[string]SubscriptionConfig
 	// EnsureChannels has Run and Start do what [Bus.EnsureChannels] does, before they subscribe.

@@ -96,6 +96,7 @@ type configFile struct {
 	Shutdown       duration                    `yaml:"shutdown"`
 	Subscriptions  map[string]subscriptionFile `yaml:"subscriptions"`
 	DeadLetters    string                      `yaml:"dead_letters"`
+	Dedup          string                      `yaml:"dedup"`
 	EnsureChannels bool                        `yaml:"ensure_channels"`
 }
 
@@ -126,7 +127,7 @@ func (f *configFile) config() Config {
 	cfg := Config{
 		URL: f.URL, Broker: f.Broker, Source: f.Source, Config: f.Config, MaxEventBytes: f.MaxEventBytes,
 		Forbidden: f.Forbidden, Shutdown: time.Duration(f.Shutdown), EnsureChannels: f.EnsureChannels,
-		Subscriptions: subscriptionConfigs(f.Subscriptions), DeadLetters: f.DeadLetters,
+		Subscriptions: subscriptionConfigs(f.Subscriptions), DeadLetters: f.DeadLetters, Dedup: f.Dedup,
 		Publish: PublishConfig{Timeout: time.Duration(f.Publish.Timeout), LaneConfig: f.Publish.Lanes.config()},
 	}
 	for name, b := range f.Brokers {
@@ -219,6 +220,9 @@ func (c *Config) expand(lookup func(string) (string, bool)) (err error) {
 		return err
 	}
 	if c.DeadLetters, err = expand("dead_letters", c.DeadLetters, lookup); err != nil {
+		return err
+	}
+	if c.Dedup, err = expand("dedup", c.Dedup, lookup); err != nil {
 		return err
 	}
 	for _, name := range c.brokerNames(nil) {

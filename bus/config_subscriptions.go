@@ -26,6 +26,8 @@ type SubscriptionConfig struct {
 	Concurrency int
 	Prefetch    int
 	Timeout     time.Duration
+	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
+	Dedup *DedupConfig
 }
 
 // check reports the first value that cannot be meant.
@@ -35,6 +37,7 @@ func (c SubscriptionConfig) check(name string) error {
 		inRange(at+"concurrency", c.Concurrency, 0, 1<<16),
 		inRange(at+"prefetch", c.Prefetch, 0, 1<<24),
 		inRange(at+"timeout", c.Timeout, NoTimeout, 24*time.Hour),
+		c.Dedup.check(at+"dedup"),
 	); err != nil {
 		return err
 	}
@@ -75,6 +78,7 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.Concurrency = cmp.Or(c.Concurrency, s.Concurrency)
 	s.Prefetch = cmp.Or(c.Prefetch, s.Prefetch)
 	s.Timeout = cmp.Or(c.Timeout, s.Timeout)
+	c.Dedup.apply(&s.Dedup)
 	if c.Retry.Attempts != 0 {
 		errs := s.Retry.Errors
 		s.Retry = c.Retry
@@ -118,6 +122,7 @@ type subscriptionFile struct {
 	Concurrency int                        `yaml:"concurrency"`
 	Prefetch    int                        `yaml:"prefetch"`
 	Timeout     duration                   `yaml:"timeout"`
+	Dedup       *dedupFile                 `yaml:"dedup"`
 }
 
 func subscriptionConfigs(files map[string]subscriptionFile) map[string]SubscriptionConfig {
@@ -128,6 +133,7 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 	for name, f := range files {
 		c := SubscriptionConfig{
 			Retry: RetryPolicy(f.Retry), Concurrency: f.Concurrency, Prefetch: f.Prefetch, Timeout: time.Duration(f.Timeout),
+			Dedup: f.Dedup.config(),
 		}
 		for e, p := range f.Errors {
 			if c.Errors == nil {

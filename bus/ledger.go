@@ -89,7 +89,7 @@ type SubscriptionStats struct {
 	Handled int64
 	// Failed ran out of attempts, or failed for good.
 	Failed int64
-	// DedupErrors counts the failures of the subscription's Dedup.Store.
+	// DedupErrors counts the failures of the subscription's Dedup.Store, and the events that were handled without it.
 	DedupErrors int64
 	// DeadLettered are those of Failed and Malformed whose dead letter was written, or waits in this process to be.
 	DeadLettered int64

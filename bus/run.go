@@ -282,6 +282,7 @@ func (b *Bus) shutDown(ctx context.Context, r *running) error {
 	if b.keeper != nil {
 		left.Err = errors.Join(left.Err, b.keeper.close(ctx))
 	}
+	left.Err = errors.Join(left.Err, b.closeDedup())
 	b.reporter.close()
 	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
 		return nil

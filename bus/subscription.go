@@ -63,7 +63,7 @@ type Subscription struct {
 	// delay and promises no order; elsewhere the event waits here, and with it the later ones of its key.
 	Retry RetryPolicy
 	// Dedup recognises events that were handled before, by their ids, also in other processes and after a restart where its
-	// Store does. Without it a subscription recognises the copies of an event on several channels alone.
+	// Store does. A policy without a Store, such as DedupPolicy{Window: time.Hour}, has that of Config.Dedup. Without it a subscription recognises the copies of an event on several channels alone.
 	Dedup DedupPolicy
 	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
 	Middleware []Middleware
@@ -153,6 +153,12 @@ func (b *Bus) prepare(s Subscription) (*consumer, error) {
 		if err := checkPromises(f.link, s); err != nil {
 			return nil, err
 		}
+	}
+	b.mu.Lock()
+	err = b.dedupStore(&s)
+	b.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	return newConsumer(b, s, feeds, channels, wanted), nil
 }

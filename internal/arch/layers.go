@@ -48,7 +48,7 @@ var layers = []layer{
 	},
 	{ // it keeps dead letters on the server that it reaches anyway
 		folder: "brokers/redis", tests: []string{"brokers/brokertest"},
-		imports: slices.Concat(driverMay, []string{"store/deadletter", "store/redis"}),
+		imports: slices.Concat(driverMay, []string{"store/deadletter", "store/dedup", "store/redis"}),
 	},
 	{folder: "internal/handover", imports: []string{"brokers"}},
 	{folder: "internal/overflow", imports: []string{"brokers"}},
@@ -57,7 +57,9 @@ var layers = []layer{
 	{folder: "router/middleware", imports: []string{"schema", "router", "store/dedup"}},
 	{
 		folder:  "bus/...",
-		imports: []string{"schema", "router/...", "brokers", "store/deadletter", "internal/pattern", "internal/yamlfile"},
+		imports: []string{
+			"schema", "router/...", "brokers", "store/deadletter", "store/dedup", "internal/pattern", "internal/yamlfile",
+		},
 		tests:   public,
 	},
 	{

@@ -9,11 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	_ "github.com/eventbus-go/eventbus/brokers/redis"
 	"github.com/eventbus-go/eventbus/bus"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
+	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/schema"
 	"github.com/eventbus-go/eventbus/store/sqlite"
 )
@@ -129,4 +132,86 @@ func TestTheEffectIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 	}
 	figure(t, "kill -9 of a process that pays by store/sqlite.Once", "%d kills within %d events published twice: balance %d",
 		kills, payments, cents)
+}
+
+// The server by which handled events are recognised is away, gone or frozen, while events arrive from another one: none is skipped. By
+// policy they wait for it, or are handled and counted. Each was published twice.
+func TestNoEventIsSkippedWhileTheDedupServerIsAway(t *testing.T) {
+	for _, f := range []fault{killed, frozen} {
+		for when, policy := range map[string]bus.DedupPolicy{
+			"wait": {}, "handle": {WhenDown: middleware.DedupHandle},
+		} {
+			t.Run(f.name+" "+when, func(t *testing.T) { dedupAway(t, f, policy) })
+		}
+	}
+}
+
+func dedupAway(t *testing.T, f fault, policy bus.DedupPolicy) {
+	const events = 300
+	broker, keeper := testbroker.RealRedis(t), testbroker.RealRedis(t)
+	url := strings.Replace(broker.URL(), "redis://", "redis+stream://", 1)
+	b := open(t, bus.Config{URL: url, Dedup: keeper.URL()})
+	policy.Window = time.Hour
+	times := newJournal()
+	var other atomic.Int64
+	sub, err := b.Subscribe(bus.Subscription{
+		Name: "s", Channels: []string{"x.all"}, Group: "s", Dedup: policy, Handler: times.handle, Retry: bus.RetryPolicy{Attempts: 1},
+	})
+	_, otherErr := b.Subscribe(bus.Subscription{
+		Name: "other", Channels: []string{"x.all"}, Group: "other", Handler: func(context.Context, schema.Event) error { other.Add(1); return nil },
+	})
+	if err := errors.Join(err, otherErr, b.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	emit := func(from, to int) {
+		for i := from; i < to; i++ {
+			e := numbered(i)
+			emitAll(t, b, e, e)
+		}
+	}
+	emit(0, events)
+	eventually(t, patience, "the first are done with", func() bool { return sub.Stats().Handled == events && sub.Stats().Duplicate == events })
+	if err := f.begin(t, keeper); err != nil {
+		t.Fatal(err)
+	}
+	emit(events, 2*events)
+	eventually(t, patience, "the other subscription has them", func() bool { return other.Load() == 4*events })
+	waits := policy.WhenDown == middleware.DedupWait
+	begin := time.Now()
+	if waits {
+		eventually(t, patience, "the failure is counted", func() bool { return sub.Stats().DedupErrors > 0 })
+		if n := times.len(); n != events {
+			t.Errorf("%d events were handled while the server was away, want none of the second half", n-events)
+		}
+	} else {
+		eventually(t, patience, "all are handled without it", func() bool { return sub.Stats().Handled == 3*events })
+	}
+	without, before := time.Since(begin), sub.Stats().Handled-events
+	if err := f.end(t, keeper); err != nil {
+		t.Fatal(err)
+	}
+	took := eventually(t, patience, "all are done with", func() bool {
+		st := sub.Stats()
+		return times.len() == 2*events && st.InFlight == 0 && st.Handled+st.Duplicate == 4*events
+	})
+	st := sub.Stats()
+	if st.Failed+st.DeadLettered != 0 || st.DedupErrors == 0 || !waits && st.DedupErrors < 2*events {
+		t.Errorf("the books say %+v", st)
+	}
+	times.mu.Lock()
+	defer times.mu.Unlock()
+	for id, n := range times.times {
+		if i := number(id); n != 1 && (waits || i < events) {
+			t.Errorf("event %d was handled %d times", i, n)
+		}
+	}
+	figure(t, "dedup's redis-server "+f.name+", policy "+map[bool]string{true: "wait", false: "handle"}[waits],
+		"%d events published twice while it was away: skipped 0, handled %d within %v without it, all done %v after its return; %d errors "+
+			"counted", events, before, ms(without), ms(took), st.DedupErrors)
+}
+
+func (j *journal) len() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.times)
 }

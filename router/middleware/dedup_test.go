@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eventbus-go/eventbus/router"
@@ -27,6 +29,10 @@ func (s *noteStore) Reserve(context.Context, string, string, uint64, time.Durati
 		s.state = dedup.Reserved
 	}
 	return was, s.fail
+}
+
+func (s *noteStore) Renew(context.Context, string, string, uint64, time.Duration) (bool, error) {
+	return true, nil
 }
 
 func (s *noteStore) Confirm(context.Context, string, string, time.Duration) error {
@@ -94,5 +100,131 @@ func TestAnEventWhoseHandlerPanicsIsReleased(t *testing.T) {
 	}()
 	if s.state != dedup.Fresh {
 		t.Errorf("the store has %v after %v", s.state, s.asked)
+	}
+}
+
+// A farStore is a store that is not of this process, in virtual time: it can be frozen, so that nothing but the deadline ends a call.
+type farStore struct {
+	*dedup.Memory
+	frozen         atomic.Bool
+	calls, renewed atomic.Int64
+	onThaw         func()
+}
+
+func (s *farStore) answer(ctx context.Context) error {
+	s.calls.Add(1)
+	if !s.frozen.Load() {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Reserve executes when it thaws what it was asked while it was frozen, as a server does.
+func (s *farStore) Reserve(ctx context.Context, scope, id string, token uint64, lease time.Duration) (dedup.State, error) {
+	if err := s.answer(ctx); err != nil {
+		s.onThaw = func() { _, _ = s.Memory.Reserve(context.WithoutCancel(ctx), scope, id, token, lease) }
+		return dedup.Fresh, err
+	}
+	return s.Memory.Reserve(ctx, scope, id, token, lease)
+}
+
+func (s *farStore) Renew(ctx context.Context, scope, id string, token uint64, lease time.Duration) (bool, error) {
+	if err := s.answer(ctx); err != nil {
+		return false, err
+	}
+	s.renewed.Add(1)
+	return s.Memory.Renew(ctx, scope, id, token, lease)
+}
+
+func (s *farStore) Confirm(ctx context.Context, scope, id string, window time.Duration) error {
+	if err := s.answer(ctx); err != nil {
+		return err
+	}
+	return s.Memory.Confirm(ctx, scope, id, window)
+}
+
+// A handler that takes ten leases has the event to itself all the time, and so has one whose store is away for half a lease.
+func TestALeaseIsRenewedWhileTheHandlerRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &farStore{Memory: dedup.NewMemory(0)}
+		var told []error
+		var handled int
+		h := middleware.Dedup("s", middleware.DedupPolicy{Store: s, Lease: time.Minute}, func(err error) { told = append(told, err) })(
+			func(context.Context, schema.Event) error { handled++; time.Sleep(10 * time.Minute); return nil })
+		done := make(chan error)
+		go func() { done <- h(t.Context(), schema.Event{ID: "1"}) }()
+		for range 19 {
+			time.Sleep(30 * time.Second)
+			if err := h(t.Context(), schema.Event{ID: "1"}); !isLater(err) {
+				t.Fatalf("a copy gets %v while the event is being handled", err)
+			}
+		}
+		if err := <-done; err != nil || handled != 1 || len(told) != 0 {
+			t.Errorf("%v; handled %d times, %v", err, handled, told)
+		}
+		if n := s.renewed.Load(); n < 28 || n > 30 {
+			t.Errorf("it was renewed %d times within 10 minutes", n)
+		}
+		time.Sleep(time.Hour)
+		if n := s.renewed.Load(); n > 30 {
+			t.Errorf("it is renewed after its end: %d times", n)
+		}
+		if err := h(t.Context(), schema.Event{ID: "1"}); !errors.Is(err, middleware.ErrDuplicate) {
+			t.Errorf("afterwards a copy gets %v", err)
+		}
+	})
+}
+
+// A lease that was lost is told of.
+func TestALostLeaseIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &farStore{Memory: dedup.NewMemory(0)}
+		var told []error
+		h := middleware.Dedup("s", middleware.DedupPolicy{Store: s, Lease: time.Minute}, func(err error) { told = append(told, err) })(
+			func(ctx context.Context, _ schema.Event) error {
+				if err := s.Memory.Confirm(ctx, "s", "1", time.Hour); err != nil { // somebody else
+					return err
+				}
+				time.Sleep(time.Hour)
+				return nil
+			})
+		if err := h(t.Context(), schema.Event{ID: "1"}); err != nil || len(told) != 1 {
+			t.Errorf("%v, told of %v", err, told)
+		}
+	})
+}
+
+// A store whose server is frozen holds up an event for the deadline, once; then one event a second asks it, and the others do not.
+func TestAFrozenStoreIsAskedOnceASecond(t *testing.T) {
+	for _, when := range []middleware.DedupWhenDown{middleware.DedupWait, middleware.DedupHandle} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &farStore{Memory: dedup.NewMemory(0)}
+			s.frozen.Store(true)
+			handled, told := 0, 0
+			h := middleware.Dedup("s", middleware.DedupPolicy{Store: s, WhenDown: when}, func(error) { told++ })(
+				func(context.Context, schema.Event) error { handled++; return nil })
+			begin := time.Now()
+			for range 1000 {
+				if err := h(t.Context(), schema.Event{ID: "1"}); isLater(err) != (when == middleware.DedupWait) {
+					t.Fatalf("it gets %v", err)
+				}
+			}
+			if took := time.Since(begin); took != middleware.DefaultDedupTimeout || s.calls.Load() != 1 {
+				t.Errorf("1000 events took %v, and the store was asked %d times", took, s.calls.Load())
+			}
+			if want := map[middleware.DedupWhenDown]int{middleware.DedupHandle: 1000}[when]; handled != want || told != max(want, 1) {
+				t.Errorf("%d were handled, and %d failures told of, want %d", handled, told, want)
+			}
+			s.frozen.Store(false)
+			s.onThaw()
+			time.Sleep(middleware.DefaultDedupWait)
+			if err := h(t.Context(), schema.Event{ID: "1"}); err != nil || s.calls.Load() != 3 {
+				t.Errorf("the next one gets %v after %d calls", err, s.calls.Load())
+			}
+			if err := h(t.Context(), schema.Event{ID: "1"}); !errors.Is(err, middleware.ErrDuplicate) {
+				t.Errorf("its copy gets %v", err)
+			}
+		})
 	}
 }

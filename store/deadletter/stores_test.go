@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 	"github.com/eventbus-go/eventbus/store/deadletter"
 	"github.com/eventbus-go/eventbus/store/redis"
-	_ "github.com/eventbus-go/eventbus/store/sqlite"
+	"github.com/eventbus-go/eventbus/store/sqlite"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
@@ -180,6 +181,37 @@ func TestAStoreIsBounded(t *testing.T) {
 			t.Errorf("a full store says %+v, %v", st, err)
 		}
 	})
+}
+
+// A write does not count all letters; whoever removed some by hand, past the store, has them counted again.
+func TestATableFromWhichLettersWereRemovedByHandHasRoomAgain(t *testing.T) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "letters.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := sqlite.NewDeadLetters(db, 10, nil)
+	put(t, s, letters(0, 10)...)
+	put(t, s, letters(3, 5)...) // in the place of themselves
+	if _, err := s.Remove(t.Context(), letters(0, 2)...); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, letters(10, 12)...)
+	if err := s.Put(t.Context(), letter(12)); !errors.Is(err, deadletter.ErrFull) {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, err := db.ExecContext(t.Context(), "DELETE FROM eventbus_dead_letters WHERE id = $1", letter(7).ID); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, letter(12))
+	if err := s.Put(t.Context(), letter(13)); !errors.Is(err, deadletter.ErrFull) {
+		t.Errorf("one too many again: %v", err)
+	}
+	again := sqlite.NewDeadLetters(db, 11, nil) // another process, on the table that is there
+	put(t, again, letter(13))
+	if st, err := again.Stats(t.Context()); st.Depth != 11 || err != nil {
+		t.Errorf("it says %+v, %v", st, err)
+	}
 }
 
 func TestGroupsShowTheCausesByTheirNumber(t *testing.T) {

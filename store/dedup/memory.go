@@ -2,13 +2,33 @@ package dedup
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
+	"net/url"
+	"strconv"
 	"sync"
 	"time"
 )
 
 // DefaultEvents bounds a Memory that is given no bound: some 10 MB.
 const DefaultEvents = 100_000
+
+func init() { Register("memory", openMemory) }
+
+// openMemory reads memory://?max_events=1000.
+func openMemory(text string) (Store, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("the URL cannot be read: %q", text)
+	}
+	events := 0
+	for key, values := range u.Query() {
+		if events, err = strconv.Atoi(values[0]); key != "max_events" || err != nil || events < 1 {
+			return nil, fmt.Errorf("memory:// knows one parameter, max_events, the number of events it remembers; not %s=%s", key, values[0])
+		}
+	}
+	return NewMemory(events), nil
+}
 
 // A Memory is a Store within the process. It is bounded: where there are too many, the events that were handled first are
 // forgotten, which Forgotten counts. Its methods are safe for concurrent use, and never fail.
@@ -71,6 +91,19 @@ func (m *Memory) Reserve(_ context.Context, scope, id string, token uint64, leas
 	}
 	m.known[k] = entry{token: token, until: now + lease}
 	return Fresh, nil
+}
+
+// Renew implements Store.
+func (m *Memory) Renew(_ context.Context, scope, id string, token uint64, lease time.Duration) (bool, error) {
+	k, now := m.key(scope, id), time.Since(m.begin)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.known[k]
+	if !ok || e.handled || e.token != token {
+		return false, nil
+	}
+	m.known[k] = entry{token: token, until: now + lease}
+	return true, nil
 }
 
 // Confirm implements Store.

@@ -3,7 +3,8 @@
 // processes share and what outlives a restart.
 //
 // It is a memory of two steps. An event is reserved when it is begun, and confirmed or released by its outcome, so that one whose
-// handler failed is handled again.
+// handler failed is handled again. A reservation is a lease, which is renewed for as long as the handler takes, so that the events of
+// a process that dies are free again soon. A handled event is known for a window, and each store says what bounds their number.
 package dedup
 
 import (
@@ -16,6 +17,9 @@ import (
 type Store interface {
 	// Reserve begins an event for as long as lease says, unless it is known. token is what Release has to show: a random number.
 	Reserve(ctx context.Context, scope, id string, token uint64, lease time.Duration) (State, error)
+	// Renew prolongs the lease of an event that was begun with this token, from now on, and reports whether it was still held: else
+	// it has run out, and somebody else may have begun the event.
+	Renew(ctx context.Context, scope, id string, token uint64, lease time.Duration) (held bool, err error)
 	// Confirm remembers an event as handled for as long as window says, also where its lease has run out.
 	Confirm(ctx context.Context, scope, id string, window time.Duration) error
 	// Release forgets an event that was begun with this token and not handled.

@@ -15,10 +15,27 @@ const dedupPrefix = "eventbus:dedup:"
 
 // A Dedup is a dedup.Store on a server: one key for each event, which expires with its lease or its window. So the
 // window bounds it, times the rate of events, at some 150 bytes each. Its methods are safe for concurrent use.
-type Dedup struct{ client goredis.UniversalClient }
+type Dedup struct {
+	client goredis.UniversalClient
+	close  func() error
+}
 
-// NewDedup returns a store that uses client, which stays open.
-func NewDedup(client goredis.UniversalClient) *Dedup { return &Dedup{client} }
+// NewDedup returns a store that uses client, which stays open. A client that obeys the deadlines of its calls
+// (ContextTimeoutEnabled) keeps a server that is frozen from holding up events for longer than they say.
+func NewDedup(client goredis.UniversalClient) *Dedup { return &Dedup{client: client} }
+
+// NewDedupWith is NewDedup for a store whose Close calls closer.
+func NewDedupWith(client goredis.UniversalClient, closer func() error) *Dedup {
+	return &Dedup{client, closer}
+}
+
+// Close implements io.Closer.
+func (d *Dedup) Close() error {
+	if d.close == nil {
+		return nil
+	}
+	return d.close()
+}
 
 // reserve sets the key for the lease unless it is there: ARGV has the token and the lease in milliseconds.
 var reserve = goredis.NewScript(`
@@ -27,6 +44,11 @@ if v == 'handled' then return 2 end
 if v then return 1 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 0`)
+
+// renew prolongs the key where it has the token.
+var renew = goredis.NewScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
 
 // release deletes the key where it has the token.
 var release = goredis.NewScript(`
@@ -37,6 +59,12 @@ return 0`)
 func (d *Dedup) Reserve(ctx context.Context, scope, id string, token uint64, lease time.Duration) (dedup.State, error) {
 	n, err := reserve.Run(ctx, d.client, dedupKey(scope, id), strconv.FormatUint(token, 16), max(lease.Milliseconds(), 1)).Int()
 	return dedup.State(n), err
+}
+
+// Renew implements dedup.Store.
+func (d *Dedup) Renew(ctx context.Context, scope, id string, token uint64, lease time.Duration) (bool, error) {
+	n, err := renew.Run(ctx, d.client, dedupKey(scope, id), strconv.FormatUint(token, 16), max(lease.Milliseconds(), 1)).Int()
+	return n == 1, err
 }
 
 // Confirm implements dedup.Store.

@@ -6,11 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
-
-	_ "modernc.org/sqlite" // the driver "sqlite", without cgo
 
 	"github.com/eventbus-go/eventbus/store/deadletter"
 )
@@ -18,24 +13,11 @@ import (
 // DefaultMaxLetters bounds the letters of a database: at 1 KB each, a gigabyte of disk.
 const DefaultMaxLetters = 1_000_000
 
-func init() { deadletter.Register("sqlite", open) }
+func init() { deadletter.Register("sqlite", openDeadLetters) }
 
-// open opens sqlite:path, or sqlite:path?max_letters=1000.
-func open(text string) (deadletter.Store, error) {
-	path, query, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(text, "sqlite:"), "//"), "?")
-	params, err := url.ParseQuery(query)
-	if err != nil || path == "" {
-		return nil, fmt.Errorf("%q is no SQLite URL: write it as sqlite:letters.db", text)
-	}
-	limit := 0
-	for key, values := range params {
-		if limit, err = strconv.Atoi(values[0]); key != "max_letters" || err != nil || limit < 1 {
-			return nil, fmt.Errorf("sqlite: knows one parameter, max_letters, a number; not %s=%s", key, values[0])
-		}
-	}
-	dsn := "file:" + url.PathEscape(path) + "?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-		"&_txlock=immediate"
-	db, err := sql.Open("sqlite", strings.ReplaceAll(dsn, "%2F", "/"))
+// openDeadLetters opens sqlite:path, or sqlite:path?max_letters=1000. A letter is on the disk once it is written.
+func openDeadLetters(text string) (deadletter.Store, error) {
+	db, limit, err := open(text, "max_letters", "FULL")
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +31,7 @@ type DeadLetters struct {
 	db    *sql.DB
 	max   int
 	close func() error
-	made  chan bool // has one element: whether the table is there
+	table table
 }
 
 // NewDeadLetters returns a store of at most max letters; 0 or less means DefaultMaxLetters. Put refuses more with
@@ -58,9 +40,7 @@ func NewDeadLetters(db *sql.DB, max int, closer func() error) *DeadLetters {
 	if max <= 0 {
 		max = DefaultMaxLetters
 	}
-	d := &DeadLetters{db: db, max: max, close: closer, made: make(chan bool, 1)}
-	d.made <- false
-	return d
+	return &DeadLetters{db: db, max: max, close: closer, table: newTable(create, createIndex, createCount, beginCount)}
 }
 
 // The table, the same in SQLite and PostgreSQL. place orders the letters; see deadletter.Place.
@@ -69,61 +49,78 @@ const create = `CREATE TABLE IF NOT EXISTS eventbus_dead_letters (
 
 const createIndex = `CREATE INDEX IF NOT EXISTS eventbus_dead_letters_place ON eventbus_dead_letters (place)`
 
-// ready creates the table where that has not been done.
-func (d *DeadLetters) ready(ctx context.Context) (err error) {
-	var made bool
-	select {
-	case made = <-d.made:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { d.made <- made || err == nil }()
-	if made {
-		return nil
-	}
-	for _, stmt := range []string{create, createIndex} {
-		if _, err := d.db.ExecContext(ctx, stmt); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// How many letters there are is in a row of its own, so that a write does not count them. Whoever removes letters by hand leaves it
+// too high: it is counted anew before a letter is refused.
+const (
+	createCount = `CREATE TABLE IF NOT EXISTS eventbus_dead_letters_count (id INTEGER PRIMARY KEY, n BIGINT NOT NULL)`
+	beginCount  = `INSERT INTO eventbus_dead_letters_count (id, n) SELECT 1, count(*) FROM eventbus_dead_letters WHERE true ON CONFLICT DO NOTHING`
+	addCount    = `UPDATE eventbus_dead_letters_count SET n = n + $1 WHERE id = 1`
+	recount     = `UPDATE eventbus_dead_letters_count SET n = (SELECT count(*) FROM eventbus_dead_letters) WHERE id = 1`
+	readCount   = `SELECT n FROM eventbus_dead_letters_count WHERE id = 1`
+)
 
 // Put implements deadletter.Store: all letters or none.
 func (d *DeadLetters) Put(ctx context.Context, letters ...deadletter.Letter) error {
 	return d.tx(ctx, func(tx *sql.Tx) error {
+		added := 0
 		for i := range letters {
-			if err := replace(ctx, tx, &letters[i]); err != nil {
+			fresh, err := replace(ctx, tx, &letters[i])
+			if err != nil {
+				return err
+			}
+			added += fresh
+		}
+		if added == 0 {
+			return nil
+		}
+		return d.count(ctx, tx, added)
+	})
+}
+
+// count adds to the number of letters, and refuses what is too much.
+func (d *DeadLetters) count(ctx context.Context, tx *sql.Tx, added int) error {
+	if _, err := tx.ExecContext(ctx, addCount, added); err != nil {
+		return err
+	}
+	for _, again := range []string{"", recount} {
+		if again != "" {
+			if _, err := tx.ExecContext(ctx, again); err != nil {
 				return err
 			}
 		}
 		var n int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM eventbus_dead_letters`).Scan(&n); err != nil {
+		if err := tx.QueryRowContext(ctx, readCount).Scan(&n); err != nil {
 			return err
 		}
-		if n > d.max {
-			return deadletter.ErrFull
+		if n <= d.max {
+			return nil
 		}
-		return nil
-	})
+	}
+	return deadletter.ErrFull
 }
 
-func replace(ctx context.Context, tx *sql.Tx, l *deadletter.Letter) error {
+// replace writes a letter, and returns how many more there are.
+func replace(ctx context.Context, tx *sql.Tx, l *deadletter.Letter) (fresh int, err error) {
 	text, err := json.Marshal(l)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM eventbus_dead_letters WHERE id = $1`, l.ID); err != nil {
-		return err
+	r, err := tx.ExecContext(ctx, `DELETE FROM eventbus_dead_letters WHERE id = $1`, l.ID)
+	if err != nil {
+		return 0, err
+	}
+	old, err := r.RowsAffected()
+	if err != nil {
+		return 0, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO eventbus_dead_letters (id, rev, place, letter) VALUES ($1, $2, $3, $4)`,
 		l.ID, l.Rev, deadletter.Place(*l), string(text))
-	return err
+	return 1 - int(old), err
 }
 
 // tx runs do in a transaction.
 func (d *DeadLetters) tx(ctx context.Context, do func(*sql.Tx) error) error {
-	if err := d.ready(ctx); err != nil {
+	if err := d.table.ready(ctx, d.db); err != nil {
 		return err
 	}
 	tx, err := d.db.BeginTx(ctx, nil)
@@ -138,7 +135,7 @@ func (d *DeadLetters) tx(ctx context.Context, do func(*sql.Tx) error) error {
 
 // Page implements deadletter.Store.
 func (d *DeadLetters) Page(ctx context.Context, cursor string, limit int) (out []deadletter.Letter, next string, err error) {
-	if err := d.ready(ctx); err != nil {
+	if err := d.table.ready(ctx, d.db); err != nil {
 		return nil, "", err
 	}
 	rows, err := d.db.QueryContext(ctx,
@@ -178,14 +175,15 @@ func (d *DeadLetters) Remove(ctx context.Context, letters ...deadletter.Letter) 
 			}
 			removed += int(n)
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, addCount, -removed)
+		return err
 	})
 	return removed, err
 }
 
 // Stats implements deadletter.Store.
 func (d *DeadLetters) Stats(ctx context.Context) (st deadletter.Stats, err error) {
-	if err := d.ready(ctx); err != nil {
+	if err := d.table.ready(ctx, d.db); err != nil {
 		return st, err
 	}
 	var first sql.NullString
