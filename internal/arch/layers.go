@@ -56,11 +56,11 @@ var layers = []layer{
 	{folder: "router", imports: []string{"schema", "internal/pattern", "internal/yamlfile"}, tests: []string{"schema/..."}},
 	{folder: "router/middleware", imports: []string{"schema", "router", "store/dedup"}},
 	{
-		folder:  "bus/...",
+		folder: "bus/...",
 		imports: []string{
 			"schema", "router/...", "brokers", "store/deadletter", "store/dedup", "internal/pattern", "internal/yamlfile",
 		},
-		tests:   public,
+		tests: public,
 	},
 	{
 		folder:  "watermill",
