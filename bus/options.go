@@ -81,3 +81,12 @@ func WithEnrich(f func(ctx context.Context, e *schema.Event)) Option {
 func WithMiddleware(mw ...Middleware) Option {
 	return func(o *options) { o.mw = append(o.mw, mw...) }
 }
+
+// Together makes one option of several, which count in their order.
+func Together(opts ...Option) Option {
+	return func(o *options) {
+		for _, opt := range opts {
+			opt(o)
+		}
+	}
+}

@@ -67,7 +67,7 @@ var layers = []layer{
 		imports: []string{"schema", "router/...", "brokers", "bus", "internal/lifetime"}, tests: public,
 	},
 	{folder: "observe", imports: []string{"bus", "brokers", "schema", "store/deadletter", "internal/probe"}, tests: public},
-	{folder: "observe/...", imports: []string{"observe", "bus", "brokers", "router", "schema"}, tests: public},
+	{folder: "observe/...", imports: []string{"observe", "bus", "brokers", "router/...", "schema"}, tests: public},
 	{folder: "health", imports: []string{"bus", "internal/probe"}, tests: public},
 	{folder: "internal/metrics", imports: []string{"observe"}, tests: public},
 	{

@@ -60,7 +60,15 @@ const (
 	perks        = "github.com/beorn7/perks"
 	goautoneg    = "github.com/munnerz/goautoneg"
 	protobuf     = "google.golang.org/protobuf"
-	msgpack      = "github.com/vmihailenco/msgpack"
+
+	otel       = "go.opentelemetry.io/otel" // the API, and what it needs itself:
+	otelTrace  = "go.opentelemetry.io/otel/trace"
+	otelMetric = "go.opentelemetry.io/otel/metric"
+	otelLog    = "go.opentelemetry.io/otel/log"
+	autoSDK    = "go.opentelemetry.io/auto/sdk"
+	logr       = "github.com/go-logr/logr"
+	stdr       = "github.com/go-logr/stdr"
+	msgpack    = "github.com/vmihailenco/msgpack"
 )
 
 var (
@@ -70,6 +78,7 @@ var (
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
 	formatLinks = slices.Concat(redisLinks, []string{watermillStream, watermill, retry, uuid, shortuuid, ulid, pkgErrors, msgpack})
+	otelLinks   = []string{otel, otelTrace, otelMetric, otelLog, autoSDK, logr, stdr, xxhash}
 	promLinks   = []string{clientGolang, clientModel, promCommon, procfs, perks, goautoneg, protobuf, xxhash, sys}
 	kafkaLinks  = []string{kafkaGo, compress, lz4, scram, pbkdf2, stringprep, text}
 )
@@ -92,6 +101,7 @@ var links = map[string][]string{
 	"bus":                     routerLinks,
 	"health":                  routerLinks,
 	"observe":                 routerLinks,
+	"observe/otel":            slices.Concat(otelLinks, routerLinks),
 	"observe/prometheus":      slices.Concat(promLinks, routerLinks),
 	"bustest":                 routerLinks,
 	"store/deadletter":        nil,
