@@ -99,6 +99,8 @@ func reasonFor(it *item, err error) string {
 		return deadletter.ReasonMalformed
 	case errors.As(err, new(*middleware.PanicError)), errors.Is(err, errGoexit):
 		return deadletter.ReasonPanic
+	case errors.Is(err, ErrStuck):
+		return deadletter.ReasonStuck
 	default:
 		return deadletter.ReasonFailed
 	}

@@ -47,6 +47,7 @@ import (
 //	    prefetch: 1024
 //	    timeout: 30s                  # of an attempt
 //	    dedup: 24h                    # how long a handled event is known; or off, or {window: 24h, lease: 1m, when_down: handle}
+//	    stuck: 30s, release key       # after its timeout a handler is given up; or never
 //	ensure_channels: false            # create what is missing at the brokers, at the start
 //
 // The file eventbus.yaml at the root of the repository explains every key.

@@ -28,6 +28,8 @@ type SubscriptionConfig struct {
 	Timeout     time.Duration
 	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
 	Dedup *DedupConfig
+	// Stuck replaces Subscription.Stuck, where it is not its zero value.
+	Stuck StuckPolicy
 }
 
 // check reports the first value that cannot be meant.
@@ -40,6 +42,9 @@ func (c SubscriptionConfig) check(name string) error {
 		c.Dedup.check(at+"dedup"),
 	); err != nil {
 		return err
+	}
+	if err := c.Stuck.check(c.Timeout); err != nil {
+		return &ConfigError{at + "stuck", err.Error()}
 	}
 	if err := c.Retry.Validate(); err != nil {
 		return &ConfigError{at + "retry", err.Error()}
@@ -79,6 +84,7 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.Prefetch = cmp.Or(c.Prefetch, s.Prefetch)
 	s.Timeout = cmp.Or(c.Timeout, s.Timeout)
 	c.Dedup.apply(&s.Dedup)
+	s.Stuck = cmp.Or(c.Stuck, s.Stuck)
 	if c.Retry.Attempts != 0 {
 		errs := s.Retry.Errors
 		s.Retry = c.Retry
@@ -123,6 +129,7 @@ type subscriptionFile struct {
 	Prefetch    int                        `yaml:"prefetch"`
 	Timeout     duration                   `yaml:"timeout"`
 	Dedup       *dedupFile                 `yaml:"dedup"`
+	Stuck       stuckPolicyText            `yaml:"stuck"`
 }
 
 func subscriptionConfigs(files map[string]subscriptionFile) map[string]SubscriptionConfig {
@@ -134,6 +141,7 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 		c := SubscriptionConfig{
 			Retry: RetryPolicy(f.Retry), Concurrency: f.Concurrency, Prefetch: f.Prefetch, Timeout: time.Duration(f.Timeout),
 			Dedup: f.Dedup.config(),
+			Stuck: StuckPolicy(f.Stuck),
 		}
 		for e, p := range f.Errors {
 			if c.Errors == nil {
@@ -144,6 +152,17 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 		out[name] = c
 	}
 	return out
+}
+
+type stuckPolicyText StuckPolicy
+
+// UnmarshalYAML reads a policy as ParseStuckPolicy does.
+func (p *stuckPolicyText) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := ParseStuckPolicy(s)
+		*p = stuckPolicyText(v)
+		return err
+	})
 }
 
 type retryPolicyText RetryPolicy

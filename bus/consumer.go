@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
@@ -19,7 +20,7 @@ const maxHeldBytes = 16 << 20
 //
 //	peek        the envelope: key, type, id; what is not an event is marked, not dropped
 //	lanes       at most Prefetch held, at most Concurrency in flight, one at a time per key
-//	middleware  retry > timeout > recover > the bus's own > the subscription's own
+//	middleware  dedup > retry > timeout > recover > the bus's own > the subscription's own
 //	handler     func(ctx, event) error
 //	settle      ack, redeliver, or terminate
 //
@@ -30,13 +31,20 @@ type consumer struct {
 	sub     Subscription
 	feeds   []*feed
 	wanted  []brokers.Pattern
-	handler router.Handler
+	handler router.Handler      // what one attempt is
+	outer   []router.Middleware // around the attempts
 	sched   *scheduler
 	window  *window // nil where only one channel is read
 	past    past    // guarded by sched.mu
 
 	ctx     context.Context // of handlers: ends when Close's deadline has passed
-	workers sync.WaitGroup
+	workers sync.WaitGroup  // those that are waited for
+
+	bound    time.Duration // how long an attempt may last; 0 means for ever
+	crew     map[*worker]struct{}
+	strays   map[*stray]bool
+	ticker   *time.Timer
+	watching bool // the ticker runs
 
 	counts SubscriptionStats // guarded by sched.mu
 }
@@ -47,11 +55,12 @@ func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []broke
 	for _, f := range feeds {
 		f.c = c
 	}
-	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.workers.Go(c.work) })
+	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.hire(nil) })
 	if len(feeds) > 1 || len(channels) > 1 || !channels[0].Literal() {
 		c.window = newWindow(windowSize)
 	}
-	c.handler = c.chain()
+	c.bound = s.Stuck.bound(s.Timeout)
+	c.handler, c.outer = c.attempt(), c.aroundAttempts()
 	return c
 }
 
@@ -65,24 +74,25 @@ func (c *consumer) caps() brokers.Capabilities {
 	return common
 }
 
-// chain wraps the subscription's handler, once.
-func (c *consumer) chain() router.Handler {
+// attempt wraps the subscription's handler, once, in what is done for each attempt.
+func (c *consumer) attempt() router.Handler {
 	h := c.sub.Handler
 	if h == nil {
 		h = dispatch(c.sub.Handlers)
 	}
 	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
+	h = middleware.Recover(c.panicked)(h)
+	return middleware.Timeout(c.sub.Timeout)(h)
+}
+
+// aroundAttempts is what wraps an event's attempts.
+func (c *consumer) aroundAttempts() []router.Middleware {
 	policy := retryPolicy(c.sub.Retry, c.caps())
 	var mw []router.Middleware
 	if c.sub.Dedup.Store != nil {
 		mw = append(mw, middleware.Dedup(c.name, c.sub.Dedup, c.dedupFailed))
 	}
-	mw = append(mw, middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later()))
-	if c.sub.Timeout > 0 {
-		mw = append(mw, middleware.Timeout(c.sub.Timeout))
-	}
-	mw = append(mw, middleware.Recover(c.panicked))
-	return router.Chain(h, mw...)
+	return append(mw, middleware.Retry(policy, middleware.OnRetry(c.retried), middleware.Later()))
 }
 
 // deliver takes in what a feed yields. It blocks while the subscription holds as much as it may.

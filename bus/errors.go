@@ -95,11 +95,12 @@ func (e *PublishError) failed() (n int, first Outcome) {
 
 // A CloseError says what Close had to leave behind when its context ended.
 type CloseError struct {
-	// Handlers names the subscriptions with handlers that had not returned.
-	Handlers []string
+	// Handlers are those that had not returned, by subscription, at most 100 of each.
+	Handlers []HandlerLeft
 	// Dropped is how many messages were still queued; they are in the ledger and were offered to the Dropped hook.
 	Dropped int64
-	// Err is the context's error, or what the broker's Close reported.
+	// Err is what the broker's Close reported, the context's error, or ErrStuck where only handlers were left that had been given up
+	// before: Close does not wait for those.
 	Err error
 }
 
@@ -107,7 +108,7 @@ type CloseError struct {
 func (e *CloseError) Error() string {
 	var left []string
 	if len(e.Handlers) > 0 {
-		left = append(left, "handlers of "+strings.Join(e.Handlers, ", ")+" had not returned")
+		left = append(left, "handlers of "+handlersText(e.Handlers)+" had not returned")
 	}
 	if e.Dropped > 0 {
 		left = append(left, fmt.Sprintf("%d messages were still queued and are dropped", e.Dropped))
@@ -116,6 +117,18 @@ func (e *CloseError) Error() string {
 		left = append(left, "the broker did not close in time")
 	}
 	return fmt.Sprintf("bus: close: %s: %v", strings.Join(left, "; "), e.Err)
+}
+
+// handlersText names up to 10 handlers.
+func handlersText(left []HandlerLeft) string {
+	names := make([]string, 0, len(left))
+	for _, h := range left[:min(len(left), 10)] {
+		names = append(names, h.String())
+	}
+	if more := len(left) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Unwrap returns what ended the waiting.

@@ -100,10 +100,8 @@ func (s *scheduler) unpark(it *item) {
 	s.makeReady(it)
 }
 
-// drain says that nothing is to wait for a better moment any more: what is parked is taken out, to be given back.
+// drain takes out what is parked, to be given back. It is called with the lock held.
 func (s *scheduler) drain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.draining = true
 	for it := range s.parked {
 		s.unpark(it)

@@ -107,6 +107,9 @@ type SubscriptionStats struct {
 	Waiting int64
 	// Concurrency is how many handlers may run at once.
 	Concurrency int64
+	// Stuck counts the handlers that were given up, since they ignored the end of their context, and Late those of them that have
+	// returned after all. Their events are among Failed, unless a shutdown gave them back.
+	Stuck, Late int64
 	// Retries counts attempts after the first one.
 	Retries int64
 	// Panics counts those of handlers, contained.

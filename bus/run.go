@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,8 +175,13 @@ const obeyGrace = 100 * time.Millisecond
 // left then is given back to its broker or dropped, and counted.
 func (r *running) drain(limit time.Duration) {
 	close(r.draining)
+	defer func() {
+		for _, c := range r.subs {
+			c.unwatch()
+		}
+	}()
 	for _, c := range r.subs {
-		c.sched.drain()
+		c.drain()
 	}
 	finished := make(chan struct{})
 	go r.finish(finished)
@@ -220,16 +226,12 @@ func (r *running) finish(finished chan<- struct{}) {
 	}
 }
 
-// unfinished names the subscriptions that still hold something.
-func (r *running) unfinished() []string {
-	var names []string
+// unfinished names the handlers that have not returned, by subscription.
+func (r *running) unfinished() (left []HandlerLeft) {
 	for _, c := range r.subs {
-		if c.stats().InFlight > 0 {
-			names = append(names, c.name)
-		}
+		left = append(left, c.left()...)
 	}
-	slices.Sort(names)
-	return names
+	return left
 }
 
 // Close ends the bus in four phases: it stops receiving, lets handlers finish what was received, settles that and sends what
@@ -287,14 +289,12 @@ func (b *Bus) shutDown(ctx context.Context, r *running) error {
 	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
 		return nil
 	}
-	if left.Err == nil {
-		left.Err = context.Cause(ctx)
-	}
+	left.Err = cmp.Or(left.Err, context.Cause(ctx), ErrStuck)
 	return &left
 }
 
-// end stops a Run and waits for it, until ctx ends. It names the subscriptions whose handlers have not returned.
-func (r *running) end(ctx context.Context) []string {
+// end stops a Run and waits for it, until ctx ends. It names the handlers that have not returned.
+func (r *running) end(ctx context.Context) []HandlerLeft {
 	close(r.closing)
 	defer context.AfterFunc(ctx, r.giveUp)()
 	r.stop(errStop)

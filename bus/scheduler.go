@@ -26,6 +26,7 @@ type item struct {
 	began    time.Time       // when its handling began; zero where that is not measured
 	parked   bool
 	buried   bool                   // its dead letter is written, or waits to be
+	orphaned bool                   // to be given back, since the one before it of its key does not end
 	later    *middleware.LaterError // what the chain asked for
 	history  []middleware.Attempted // the attempts before the next one, that failed
 	position string
@@ -210,6 +211,7 @@ func (s *scheduler) releaseKey(it *item) {
 	switch {
 	case it.key == "":
 	case it.sameKey != nil:
+		it.sameKey.orphaned = it.orphaned
 		s.makeReady(it.sameKey)
 	default:
 		delete(s.keys, it.key)

@@ -58,6 +58,8 @@ type Subscription struct {
 	// Timeout is how long one attempt may take before its context ends. Default DefaultHandlerTimeout; NoTimeout turns
 	// it off.
 	Timeout time.Duration
+	// Stuck is what becomes of a handler that ignores the end of its context: by default it is given up 30 s after its Timeout.
+	Stuck StuckPolicy
 	// Retry is how often an event is tried, and when. Its zero value makes the default number of attempts; a single attempt
 	// is Attempts: 1. A wait of more than Retry.InPlace keeps no worker: the broker delivers the event again where it can
 	// delay and promises no order; elsewhere the event waits here, and with it the later ones of its key.
@@ -210,7 +212,7 @@ func (s *Subscription) check() error {
 	if s.Concurrency < 0 || s.Prefetch < 0 {
 		errs = append(errs, errors.New("a negative Concurrency or Prefetch cannot be meant"))
 	}
-	errs = append(errs, s.Retry.Validate())
+	errs = append(errs, s.Retry.Validate(), s.Stuck.check(s.Timeout))
 	seen := make(map[string]bool)
 	for _, h := range s.Handlers {
 		if h.handle == nil {

@@ -13,55 +13,124 @@ import (
 // errGoexit is the failure of a handler that ended its goroutine.
 var errGoexit = errors.New("the handler called runtime.Goexit")
 
+// A worker runs the chain of a subscription for one event after the other, on a goroutine of its own.
+type worker struct {
+	c       *consumer
+	handler router.Handler // the chain, with the worker's watch in it
+	watch   watch
+	it      *item  // being handled, or nil. Guarded by sched.mu
+	stray   *stray // what it is since its event was taken over; set under sched.mu before the watch says so
+}
+
+// hire starts a worker, which does something else first where that is not nil. It is called with the lock held.
+func (c *consumer) hire(first func()) {
+	w := &worker{c: c}
+	w.handler = router.Chain(w.watch.during(c.handler), c.outer...)
+	if c.crew == nil {
+		c.crew = make(map[*worker]struct{})
+	}
+	c.crew[w] = struct{}{}
+	c.workers.Add(1)
+	go func() {
+		if first != nil {
+			first()
+		}
+		w.work()
+	}()
+}
+
 // work handles items until there will be no more. A handler that ends the goroutine (a panic that no middleware caught,
 // runtime.Goexit, t.FailNow in a test) ends this worker: its event fails, and another worker takes its place.
-func (c *consumer) work() {
-	s := c.sched
-	var it *item
+func (w *worker) work() {
+	c, s := w.c, w.c.sched
 	finished := false
 	defer func() {
-		if finished {
-			return
+		if !finished {
+			w.died(recover())
 		}
-		err := errGoexit
-		if p := recover(); p != nil {
-			c.bus.panicked("subscription "+c.name, p)
-			err = errors.New("panic: " + middleware.PanicText(p))
-		}
-		o := outcomeFailed
-		if it != nil {
-			o = c.failed(it, err)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if it != nil {
-			c.finish(it, o)
-		}
-		s.workers--
-		s.wakeOne()
 	}()
 	s.mu.Lock()
 	s.waking = false
-	for {
-		if it = s.next(); it == nil {
+	for !w.watch.isLate() {
+		it := s.next()
+		if it == nil {
 			break
 		}
 		if c.resolve(it) {
 			continue
 		}
+		w.begin(it)
 		s.mu.Unlock()
-		o := c.handle(it)
+		o := w.handle(it)
 		s.mu.Lock()
-		c.finish(it, o)
+		w.finish(it, o)
 	}
+	w.leave()
 	finished = true
 	s.mu.Unlock()
+}
+
+// begin is called with the lock held.
+func (w *worker) begin(it *item) {
+	w.it, w.watch.first = it, w.watch.state.Load()
+	w.c.watchAttempts()
+}
+
+// finish is called with the lock held. What was taken over is somebody else's.
+func (w *worker) finish(it *item, o outcome) {
+	if o == outcomeLate {
+		w.c.cameBack(w.stray)
+		return
+	}
+	w.it = nil
+	w.c.finish(it, o)
+}
+
+// leave ends a worker, whose place a stray has lost already. It is called with the lock held.
+func (w *worker) leave() {
+	if w.stray == nil {
+		delete(w.c.crew, w)
+		w.c.workers.Done()
+	}
+}
+
+// died settles the event of a worker whose goroutine ends, by a panic p or by runtime.Goexit.
+func (w *worker) died(p any) {
+	c, s := w.c, w.c.sched
+	err := errGoexit
+	if p != nil {
+		c.bus.panicked("subscription "+c.name, p)
+		err = errors.New("panic: " + middleware.PanicText(p))
+	}
+	o, it := outcomeFailed, w.item()
+	switch {
+	case !w.watch.abort():
+		o = outcomeLate
+	case it != nil:
+		o = c.failed(it, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it != nil || o == outcomeLate {
+		w.finish(it, o)
+	}
+	if w.stray == nil {
+		s.workers--
+		s.wakeOne()
+	}
+	w.leave()
+}
+
+func (w *worker) item() *item {
+	w.c.sched.mu.Lock()
+	defer w.c.sched.mu.Unlock()
+	return w.it
 }
 
 // resolve settles an item that needs no handler: one that comes too late, or a copy of one that was handled or is being
 // handled. It is called with the lock held.
 func (c *consumer) resolve(it *item) (resolved bool) {
-	if c.ctx.Err() != nil || it.parked && c.sched.draining {
+	if c.ctx.Err() != nil || it.orphaned || c.sched.draining && (it.parked || c.keptFor(it)) {
 		c.giveBack(it)
 		if it.parked {
 			c.letGo(it)
@@ -86,8 +155,15 @@ func (c *consumer) resolve(it *item) (resolved bool) {
 	return duplicate
 }
 
+// keptFor reports whether the broker keeps what is given back for the subscription's group, so that a shutdown need not wait for
+// its handling.
+func (c *consumer) keptFor(it *item) bool {
+	return it.settler != nil && c.sub.Group != "" && it.feed.link.caps.Durable
+}
+
 // handle runs the chain, and the hooks that hold up a worker. It is called without the lock.
-func (c *consumer) handle(it *item) outcome {
+func (w *worker) handle(it *item) outcome {
+	c := w.c
 	c.begin(it)
 	if it.bad != "" {
 		c.malformed(it)
@@ -97,11 +173,15 @@ func (c *consumer) handle(it *item) outcome {
 	if it.attempt > 1 {
 		ctx = router.WithAttempt(ctx, it.attempt)
 	}
-	err := c.handler(ctx, it.event)
-	if err == nil {
+	err := w.handler(ctx, it.event)
+	switch {
+	case w.watch.isLate():
+		return outcomeLate
+	case err == nil:
 		return outcomeHandled
+	default:
+		return c.unhandled(it, err)
 	}
-	return c.unhandled(it, err)
 }
 
 // unhandled decides what an error of the chain means, and tells of it.
@@ -131,6 +211,7 @@ const (
 	outcomeFailed
 	outcomeDuplicate
 	outcomeLater // the next attempt is far away
+	outcomeLate  // the event was taken over
 )
 
 // outcome decides what an error of the chain means.
@@ -158,6 +239,12 @@ func (c *consumer) finish(it *item, o outcome) {
 		c.putOff(it)
 		return
 	}
+	c.settleItem(it, o)
+	c.sched.done(it)
+}
+
+// settleItem counts and settles an item by its outcome, and lets it keep its place. It is called with the lock held.
+func (c *consumer) settleItem(it *item, o outcome) {
 	if it.buried {
 		c.counts.DeadLettered++
 	}
@@ -168,7 +255,6 @@ func (c *consumer) finish(it *item, o outcome) {
 	} else {
 		c.conclude(it, o)
 	}
-	c.sched.done(it)
 }
 
 func (c *consumer) conclude(it *item, o outcome) {

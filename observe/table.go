@@ -175,6 +175,15 @@ var ofSubscriptions = readings[bus.SubscriptionStats]{
 		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Retries) },
 	},
 	{
+		Metric: counter("subscription_stuck",
+			"Handlers that were given up, since they ignored the end of their context.", labelSubscription),
+		value: func(s bus.SubscriptionStats) float64 { return float64(s.Stuck) },
+	},
+	{
+		Metric: counter("subscription_late", "Stuck handlers that have returned after all.", labelSubscription),
+		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Late) },
+	},
+	{
 		Metric: counter("subscription_panics", "Panics of handlers, contained.", labelSubscription),
 		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Panics) },
 	},

@@ -62,6 +62,7 @@ const (
 	ReasonFailed    = "failed"    // the attempts were used up, or the handler said that none would help
 	ReasonMalformed = "malformed" // it is no event
 	ReasonPanic     = "panic"     // the last attempt panicked, or ended its goroutine
+	ReasonStuck     = "stuck"     // the last attempt did not end when its time was over
 )
 
 // SetID gives l the id of its event, channel and subscription; of what is no event, that of its bytes.
