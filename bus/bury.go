@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/store/deadletter"
 )
@@ -24,28 +23,12 @@ func (c *consumer) bury(it *item, err error, done outcome) outcome {
 		it.buried = k.hold(c.ctx, l)
 		return done
 	}
-	if k.put(c.ctx, l) == nil {
-		it.buried = true
-		return done
+	if !c.insist(func() error { return k.write(c.ctx, l) }) {
+		return outcomeInterrupted
 	}
-	c.sched.pause()
-	defer c.sched.resume()
-	t := time.NewTimer(keepEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-c.ctx.Done():
-			return outcomeInterrupted
-		case <-router.Draining(c.ctx):
-			return outcomeInterrupted
-		case <-t.C:
-		}
-		if k.put(c.ctx, l) == nil {
-			it.buried = true
-			return done
-		}
-		t.Reset(keepEvery)
-	}
+	it.buried = true
+	k.wrote(1)
+	return done
 }
 
 // letter makes the dead letter of an item.
@@ -58,7 +41,10 @@ func (c *consumer) letter(it *item, err error) deadletter.Letter {
 	}
 	if it.bad == "" {
 		l.EventID, l.EventType, l.Key, l.Priority, l.Time = e.ID, e.Type, it.eventKey(), int8(e.Priority), e.Time
-		l.Trace = e.Metadata.Text("traceparent")
+		l.Trace, l.KeepOrder = e.Metadata.Text("traceparent"), c.sub.KeepOrder
+		if was := it.letter(); was != nil {
+			l.KeepOrder = was.KeepOrder // it stands in its line, or in none
+		}
 	}
 	text := string(it.bad)
 	if err != nil {

@@ -26,6 +26,8 @@ type SubscriptionConfig struct {
 	Concurrency int
 	Prefetch    int
 	Timeout     time.Duration
+	// KeepOrder turns Subscription.KeepOrder on.
+	KeepOrder bool
 	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
 	Dedup *DedupConfig
 	// Stuck replaces Subscription.Stuck, where it is not its zero value.
@@ -83,6 +85,7 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.Concurrency = cmp.Or(c.Concurrency, s.Concurrency)
 	s.Prefetch = cmp.Or(c.Prefetch, s.Prefetch)
 	s.Timeout = cmp.Or(c.Timeout, s.Timeout)
+	s.KeepOrder = s.KeepOrder || c.KeepOrder
 	c.Dedup.apply(&s.Dedup)
 	s.Stuck = cmp.Or(c.Stuck, s.Stuck)
 	if c.Retry.Attempts != 0 {
@@ -130,6 +133,7 @@ type subscriptionFile struct {
 	Timeout     duration                   `yaml:"timeout"`
 	Dedup       *dedupFile                 `yaml:"dedup"`
 	Stuck       stuckPolicyText            `yaml:"stuck"`
+	KeepOrder   bool                       `yaml:"keep_order"`
 }
 
 func subscriptionConfigs(files map[string]subscriptionFile) map[string]SubscriptionConfig {
@@ -140,7 +144,7 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 	for name, f := range files {
 		c := SubscriptionConfig{
 			Retry: RetryPolicy(f.Retry), Concurrency: f.Concurrency, Prefetch: f.Prefetch, Timeout: time.Duration(f.Timeout),
-			Dedup: f.Dedup.config(),
+			Dedup: f.Dedup.config(), KeepOrder: f.KeepOrder,
 			Stuck: StuckPolicy(f.Stuck),
 		}
 		for e, p := range f.Errors {

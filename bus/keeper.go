@@ -58,13 +58,34 @@ func newKeeper(ctx context.Context, store deadletter.Store, owned bool, note fun
 
 // put writes letters now, within ctx, and remembers whether that worked.
 func (k *keeper) put(ctx context.Context, letters ...deadletter.Letter) error {
-	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
+	return k.result(k.write(ctx, letters...), len(letters))
+}
+
+// write writes letters now, within ctx.
+func (k *keeper) write(ctx context.Context, letters ...deadletter.Letter) error {
+	ctx, cancel := k.limited(ctx)
 	defer cancel()
-	err := k.store.Put(ctx, letters...)
+	return k.store.Put(ctx, letters...)
+}
+
+// limited is a context for one answer of the store.
+func (k *keeper) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, keepTimeout)
+}
+
+// wrote counts letters that were written.
+func (k *keeper) wrote(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.written += int64(n)
+}
+
+// result remembers whether the store has worked, and counts the letters that it has taken. It returns err.
+func (k *keeper) result(err error, letters int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
-		k.written += int64(len(letters))
+		k.written += int64(letters)
 		k.err = nil
 		return nil
 	}

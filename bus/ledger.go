@@ -81,7 +81,7 @@ func (l *Ledger) snapshot() Ledger {
 
 // SubscriptionStats accounts for what a subscription received. At every moment
 //
-//	Received = Handled + Failed + Duplicate + Filtered + Redelivered + InFlight + the sums of Malformed and Dropped
+//	Received = Handled + Failed + Behind + Duplicate + Filtered + Redelivered + InFlight + the sums of Malformed and Dropped
 type SubscriptionStats struct {
 	// Received were handed over by the broker.
 	Received int64
@@ -93,6 +93,8 @@ type SubscriptionStats struct {
 	DedupErrors int64
 	// DeadLettered are those of Failed and Malformed whose dead letter was written, or waits in this process to be.
 	DeadLettered int64
+	// Behind were put into the dead letters untried, behind an earlier event of their key: see Subscription.KeepOrder.
+	Behind int64
 	// Duplicate arrived on another channel, or again, after they had been handled.
 	Duplicate int64
 	// Filtered were of types that the subscription does not want but its channel carries.
@@ -129,7 +131,7 @@ type SubscriptionStats struct {
 
 // Balanced reports whether the books balance. It is never false in a snapshot taken by Bus.Stats.
 func (s SubscriptionStats) Balanced() bool {
-	return s.Received == s.Handled+s.Failed+s.Duplicate+s.Filtered+s.Redelivered+s.InFlight+total(s.Malformed)+total(s.Dropped)
+	return s.Received == s.Handled+s.Failed+s.Behind+s.Duplicate+s.Filtered+s.Redelivered+s.InFlight+total(s.Malformed)+total(s.Dropped)
 }
 
 // DroppedTotal sums Dropped over its reasons.

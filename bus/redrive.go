@@ -22,10 +22,12 @@ func (b *Bus) DeadLetters() deadletter.Store {
 // deadletter.Redrive. It returns once each of them is handled, or given up again, in which case its letter was written again. The
 // other way is deadletter.ToChannel(b.Send), by which every subscription of the channel sees the event again.
 //
+// A letter of a subscription with KeepOrder is handled where it is the first of its line by then, and removed at once; else it stays.
+//
 // It returns an error, and leaves the letters as they are, where the bus does not run, or has no subscription of that name, or
 // shuts down before they are handled.
 func (b *Bus) ToSubscription(ctx context.Context, letters []deadletter.Letter) error {
-	back := &returned{left: make(chan error, len(letters))}
+	back := &returned{letters: letters, left: make(chan error, len(letters))}
 	sent := 0
 	var errs []error
 	for i := range letters {
@@ -83,7 +85,10 @@ func (c *consumer) feedOf(l *deadletter.Letter) *feed {
 }
 
 // A returned settles what ToSubscription has sent.
-type returned struct{ left chan error }
+type returned struct {
+	letters []deadletter.Letter // by the tokens
+	left    chan error
+}
 
 var errNotHandled = errors.New("bus: the subscription shuts down: the dead letter was not handled")
 

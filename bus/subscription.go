@@ -67,6 +67,11 @@ type Subscription struct {
 	// Dedup recognises events that were handled before, by their ids, also in other processes and after a restart where its
 	// Store does. A policy without a Store, such as DedupPolicy{Window: time.Hour}, has that of Config.Dedup. Without it a subscription recognises the copies of an event on several channels alone.
 	Dedup DedupPolicy
+	// KeepOrder keeps the order of a key when one of its events is given up: the later ones wait behind it in the dead letters,
+	// untried, and a redrive to the subscription has them handled in order. It needs a Group, a broker that keeps the order of keys in
+	// groups, and dead letters that all processes of the group share; elsewhere it is refused. Each event asks that store first, which
+	// costs a round trip; the store's bound bounds how many wait, and where it is full or away the subscription pauses.
+	KeepOrder bool
 	// Middleware wraps the handler, inside retry, timeout and recover: it runs for each attempt. The first is outermost.
 	Middleware []Middleware
 }
@@ -155,6 +160,9 @@ func (b *Bus) prepare(s Subscription) (*consumer, error) {
 		if err := checkPromises(f.link, s); err != nil {
 			return nil, err
 		}
+	}
+	if err := b.checkKeepOrder(&s, feeds); err != nil {
+		return nil, err
 	}
 	b.mu.Lock()
 	err = b.dedupStore(&s)

@@ -169,6 +169,9 @@ func (w *worker) handle(it *item) outcome {
 		c.malformed(it)
 		return c.bury(it, it.badErr, outcomeHandled)
 	}
+	if o, decided := c.inLine(it); decided {
+		return o
+	}
 	ctx := it.ctx
 	if it.attempt > 1 {
 		ctx = router.WithAttempt(ctx, it.attempt)
@@ -178,6 +181,7 @@ func (w *worker) handle(it *item) outcome {
 	case w.watch.isLate():
 		return outcomeLate
 	case err == nil:
+		c.leaveLine(it)
 		return outcomeHandled
 	default:
 		return c.unhandled(it, err)
@@ -195,7 +199,10 @@ func (c *consumer) unhandled(it *item, err error) outcome {
 		o = c.failed(it, err)
 	case outcomeLater:
 		errors.As(err, &it.later)
+	case outcomeDuplicate:
+		c.leaveLine(it)
 	case outcomeDropped:
+		c.leaveLine(it)
 		c.note("dropped", slog.LevelInfo, "event dropped by its handler",
 			attrsOf(it, LogAttempt, max(it.attempt, middleware.Attempts(err)), "err", err)...)
 	}
@@ -210,8 +217,9 @@ const (
 	outcomeInterrupted
 	outcomeFailed
 	outcomeDuplicate
-	outcomeLater // the next attempt is far away
-	outcomeLate  // the event was taken over
+	outcomeLater  // the next attempt is far away
+	outcomeLate   // the event was taken over
+	outcomeBehind // it waits in the dead letters, behind an earlier event of its key
 )
 
 // outcome decides what an error of the chain means.
@@ -272,6 +280,9 @@ func (c *consumer) conclude(it *item, o outcome) {
 		c.counts.Failed++
 		c.counts.InFlight--
 		it.feed.settle(it.settler, brokers.Settlement{Token: it.token, Verdict: failedVerdict(it)})
+	case outcomeBehind:
+		c.counts.Behind++
+		c.ack(it)
 	case outcomeInterrupted:
 		c.giveBack(it)
 	}
@@ -279,7 +290,7 @@ func (c *consumer) conclude(it *item, o outcome) {
 	case c.window == nil:
 	case o == outcomeInterrupted:
 		c.window.release(it.event.ID)
-	case o == outcomeFailed:
+	case o == outcomeFailed, o == outcomeBehind:
 		c.window.fail(it.event.ID, it.source())
 	default:
 		c.window.confirm(it.event.ID)

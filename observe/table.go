@@ -124,6 +124,11 @@ var ofSubscriptions = readings[bus.SubscriptionStats]{
 		value: func(s bus.SubscriptionStats) float64 { return float64(s.DeadLettered) },
 	},
 	{
+		Metric: counter("subscription_behind",
+			"Events that wait in the dead letters, untried, behind an earlier one of their key.", labelSubscription),
+		value: func(s bus.SubscriptionStats) float64 { return float64(s.Behind) },
+	},
+	{
 		Metric: counter("subscription_duplicate", "Deliveries of events that had been handled.", labelSubscription),
 		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Duplicate) },
 	},

@@ -44,17 +44,16 @@ func newPlaces(t *testing.T, url string, rows int) *places {
 }
 
 // open opens a bus on which the events of each row go to the row's channel.
-func (ps *places) open(t *testing.T) *bus.Bus {
+func (ps *places) open(t *testing.T, opts ...bus.Option) *bus.Bus {
 	cfg := bus.Config{URL: ps.url}
 	for i := range ps.rows {
 		p := place{ps, i}
 		cfg.Rules = append(cfg.Rules, router.Rule{Match: []string{p.eventType()}, Channels: []string{p.channel()}})
 	}
-	var conn []bus.Option
 	if ps.url == "memory://" {
-		conn = append(conn, bus.WithBroker(bus.DefaultBroker, keptOpen{ps.raw}))
+		opts = append(opts, bus.WithBroker(bus.DefaultBroker, keptOpen{ps.raw}))
 	}
-	b, err := bus.OpenConfig(t.Context(), cfg, append(conn, bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))...)
+	b, err := bus.OpenConfig(t.Context(), cfg, append(opts, bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))...)
 	if err != nil {
 		t.Fatal(err)
 	}

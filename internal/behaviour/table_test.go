@@ -39,10 +39,14 @@ func table() []row {
 		{name: "a redrive to the channel is seen by all", begin: redrivenToAll},
 		{name: "events of a key wait behind one that is retried", begin: ordered, holds: keepsKeys,
 			otherwise: "they pass: no order is promised"},
+		{name: "KeepOrder: events of a key wait behind its dead letter, and are released in order", begin: keptInOrder,
+			holds: ordersGroups, otherwise: "refused at the start: no order is promised in groups"},
 		{name: "one poisonous event holds up no other", begin: poison},
 		{name: "Close lets 20 handlers finish, and nothing finished comes again", begin: drained},
 	}
 }
+
+func ordersGroups(caps brokers.Capabilities) bool { return caps.Groups && keepsKeys(caps) }
 
 func keepsKeys(caps brokers.Capabilities) bool { return caps.Order != brokers.OrderNone }
 
@@ -64,7 +68,7 @@ var columns = []column{
 	}},
 	{"kafka", func(t *testing.T) string {
 		opts := testbroker.KafkaOptions{InProcess: os.Getenv(testbroker.EnvRequireReal) != "1" && !testbroker.InstalledKafka()}
-		return testbroker.StartKafka(t, opts).URL() + "?partitions=4"
+		return testbroker.StartKafka(t, opts).URL() + "?partitions=4&session_timeout=6s"
 	}},
 	{"amqp", func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
 }

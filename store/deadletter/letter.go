@@ -45,6 +45,8 @@ type Letter struct {
 	// Attempts is how often the event was tried, and History the attempts that are known, the last one included.
 	Attempts int       `json:"attempts"`
 	History  []Attempt `json:"history,omitempty"`
+	// KeepOrder says that the letter stands in a line: see [LineStore].
+	KeepOrder bool `json:"keep_order,omitempty"`
 	// First and Last are when the first and the last known attempt failed.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
@@ -63,6 +65,7 @@ const (
 	ReasonMalformed = "malformed" // it is no event
 	ReasonPanic     = "panic"     // the last attempt panicked, or ended its goroutine
 	ReasonStuck     = "stuck"     // the last attempt did not end when its time was over
+	ReasonBehind    = "behind"    // it was not tried: an earlier event of its key is a dead letter, see [LineStore]
 )
 
 // SetID gives l the id of its event, channel and subscription; of what is no event, that of its bytes.

@@ -40,7 +40,8 @@ type Memory struct {
 
 	mu      sync.Mutex
 	all     map[string]Letter
-	order   []Letter // sorted by place; only ID, Rev, Last and Size are set
+	lines   map[string][]string // the ids of each line, in its order
+	order   []Letter            // sorted by place; only ID, Rev, Last and Size are set
 	held    int
 	evicted int64
 }
@@ -54,29 +55,74 @@ func NewMemory(letters, bytes int) *Memory {
 	if bytes <= 0 {
 		bytes = DefaultMemoryBytes
 	}
-	return &Memory{letters: letters, bytes: bytes, all: make(map[string]Letter)}
+	return &Memory{letters: letters, bytes: bytes, all: make(map[string]Letter), lines: make(map[string][]string)}
 }
 
 // Put implements [Store]. It never fails.
 func (m *Memory) Put(_ context.Context, letters ...Letter) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range letters {
-		m.drop(l.ID)
-		i, _ := slices.BinarySearchFunc(m.order, l, byPlace)
-		m.order = slices.Insert(m.order, i, Letter{ID: l.ID, Rev: l.Rev, Last: l.Last, Size: len(l.Body)})
-		m.all[l.ID] = l
-		m.held += len(l.Body)
-		for len(m.order) > 1 && (len(m.order) > m.letters || m.held > m.bytes) {
-			m.drop(m.order[0].ID)
-			m.evicted++
-		}
+	for i := range letters {
+		m.put(&letters[i])
 	}
 	return nil
 }
 
-// drop removes a letter, if it is there. m.mu is held.
+// put writes a letter. m.mu is held.
+func (m *Memory) put(l *Letter) {
+	if line := LineOf(l); line != "" && !slices.Contains(m.lines[line], l.ID) {
+		m.lines[line] = append(m.lines[line], l.ID)
+	}
+	m.take(l.ID)
+	i, _ := slices.BinarySearchFunc(m.order, *l, byPlace)
+	m.order = slices.Insert(m.order, i, Letter{ID: l.ID, Rev: l.Rev, Last: l.Last, Size: len(l.Body)})
+	m.all[l.ID] = *l
+	m.held += len(l.Body)
+	for len(m.order) > 1 && (len(m.order) > m.letters || m.held > m.bytes) {
+		m.drop(m.order[0].ID)
+		m.evicted++
+	}
+}
+
+// PutBehind implements [LineStore].
+func (m *Memory) PutBehind(_ context.Context, l Letter) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := m.lines[LineOf(&l)]
+	switch {
+	case len(line) == 0:
+		return false, nil
+	case !slices.Contains(line, l.ID):
+		m.put(&l)
+	}
+	return true, nil
+}
+
+// Line implements [LineStore].
+func (m *Memory) Line(_ context.Context, subscription, key string, limit int) (out []Letter, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := m.lines[lineName(subscription, key)]
+	for _, id := range line[:min(limit, len(line))] {
+		out = append(out, m.all[id])
+	}
+	return out, nil
+}
+
+// drop removes a letter, if it is there, from its line, too. m.mu is held.
 func (m *Memory) drop(id string) bool {
+	l, ok := m.all[id]
+	if line := LineOf(&l); ok && line != "" {
+		m.lines[line] = slices.DeleteFunc(m.lines[line], func(other string) bool { return other == id })
+		if len(m.lines[line]) == 0 {
+			delete(m.lines, line)
+		}
+	}
+	return m.take(id)
+}
+
+// take removes a letter, if it is there, and leaves its line as it is. m.mu is held.
+func (m *Memory) take(id string) bool {
 	l, ok := m.all[id]
 	if !ok {
 		return false

@@ -20,6 +20,9 @@ func ToChannel(send func(ctx context.Context, msgs []brokers.Message) error) Sen
 		msgs := make([]brokers.Message, len(letters))
 		for i := range letters {
 			l := &letters[i]
+			if l.KeepOrder {
+				return errLine
+			}
 			msgs[i] = brokers.Message{
 				ID: l.EventID + "+" + l.Rev, Type: l.EventType, Channel: l.Channel, Key: l.Key, Priority: l.Priority, Time: l.Time,
 				Body: l.Body, Broker: l.BrokerName,
@@ -48,6 +51,8 @@ type RedriveOptions struct {
 type Report struct {
 	// Sent were sent and taken; in a dry run they would be.
 	Sent int
+	// Behind were sent and stay, in the lines of subscriptions that keep order: one that failed again, and those behind it.
+	Behind int
 	// Skipped cannot be sent again: they are no events, or not whole.
 	Skipped int
 }
@@ -55,6 +60,9 @@ type Report struct {
 // Redrive sends letters again, and removes each once it was taken. A letter that fails again is written again, and is not sent a
 // second time. Where it is interrupted, or to fails, its error says so and the rest is as it was: Redrive resumes by being called
 // again.
+//
+// Where a letter of q stands in a line, see [LineStore], its line is sent from the first letter on, in order, so that letters are sent
+// that q does not mean; what comes behind meanwhile is sent, too. One redrive at a time keeps the order.
 func Redrive(ctx context.Context, s Store, to Sender, o RedriveOptions) (Report, error) {
 	if now := time.Now(); o.Query.Until.IsZero() || o.Query.Until.After(now) {
 		o.Query.Until = now
@@ -62,7 +70,7 @@ func Redrive(ctx context.Context, s Store, to Sender, o RedriveOptions) (Report,
 	if o.Batch <= 0 {
 		o.Batch = DefaultRedriveBatch
 	}
-	r := redrive{to: to, RedriveOptions: o, next: time.Now(), sent: newRemover(ctx, s)}
+	r := redrive{to: to, RedriveOptions: o, next: time.Now(), store: s, sent: newRemover(ctx, s)}
 	err := r.all(ctx, readAhead(ctx, s, o.Query))
 	if failed := r.sent.finish(); failed != nil {
 		return r.Report, failed
@@ -73,9 +81,11 @@ func Redrive(ctx context.Context, s Store, to Sender, o RedriveOptions) (Report,
 type redrive struct {
 	RedriveOptions
 	Report
+	store Store
 	to    Sender
 	batch []Letter
-	next  time.Time // when the next batch may leave
+	lines map[string]bool // those that were sent
+	next  time.Time       // when the next batch may leave
 	sent  *remover
 }
 
@@ -95,15 +105,25 @@ func (r *redrive) take(ctx context.Context, l *Letter) error {
 	switch {
 	case l.EventID == "" || !l.Whole():
 		r.Skipped++
+	case l.KeepOrder:
+		return r.line(ctx, l)
 	case r.DryRun:
 		r.Sent++
 	default:
 		r.batch = append(r.batch, *l)
 	}
-	if len(r.batch) >= r.Batch || r.Rate > 0 && float64(len(r.batch)) >= max(r.Rate/10, 1) {
+	if len(r.batch) >= r.size() {
 		return r.flush(ctx)
 	}
 	return nil
+}
+
+// size is how many letters are sent at once: as many as a tenth of a second may have, where there is a rate.
+func (r *redrive) size() int {
+	if r.Rate > 0 {
+		return min(r.Batch, int(max(r.Rate/10, 1)))
+	}
+	return r.Batch
 }
 
 // flush sends the batch when its time has come, and has it removed.
@@ -111,7 +131,7 @@ func (r *redrive) flush(ctx context.Context) error {
 	if len(r.batch) == 0 {
 		return nil
 	}
-	if err := r.await(ctx); err != nil {
+	if err := r.await(ctx, len(r.batch)); err != nil {
 		return err
 	}
 	if err := r.to(ctx, r.batch); err != nil {
@@ -125,7 +145,8 @@ func (r *redrive) flush(ctx context.Context) error {
 	return nil
 }
 
-func (r *redrive) await(ctx context.Context) error {
+// await waits until so many letters may leave.
+func (r *redrive) await(ctx context.Context, n int) error {
 	if r.Rate <= 0 {
 		return ctx.Err()
 	}
@@ -134,7 +155,7 @@ func (r *redrive) await(ctx context.Context) error {
 	}
 	t := time.NewTimer(time.Until(r.next))
 	defer t.Stop()
-	r.next = r.next.Add(time.Duration(float64(len(r.batch)) / r.Rate * float64(time.Second)))
+	r.next = r.next.Add(time.Duration(float64(n) / r.Rate * float64(time.Second)))
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -183,6 +183,94 @@ func TestAStoreIsBounded(t *testing.T) {
 	})
 }
 
+// A line has its letters in the order in which they were written first, whatever becomes of them; and behind nothing there is nothing.
+func TestALineKeepsItsOrder(t *testing.T) {
+	stores(t, func(t *testing.T, s deadletter.Store) {
+		lines, ok := s.(deadletter.LineStore)
+		if !ok {
+			t.Skip("it keeps no lines")
+		}
+		inLine := func(n int) deadletter.Letter {
+			l := letter(n)
+			l.Subscription, l.Key, l.KeepOrder = "s", "user:1", true
+			l.Last = start.Add(-time.Duration(n) * time.Hour) // a clock that goes back
+			l.SetID()
+			return l
+		}
+		behind := func(l deadletter.Letter) bool {
+			t.Helper()
+			stands, err := lines.PutBehind(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return stands
+		}
+		check := func(what string, limit int, want ...int) {
+			t.Helper()
+			line, err := lines.Line(t.Context(), "s", "user:1", limit)
+			var got []string
+			for _, l := range line {
+				got = append(got, l.EventID)
+			}
+			var ids []string
+			for _, n := range want {
+				ids = append(ids, letter(n).EventID)
+			}
+			if err != nil || !slices.Equal(got, ids) {
+				t.Errorf("%s: the line is %v, %v, want %v", what, got, err, ids)
+			}
+		}
+		if behind(inLine(1)) {
+			t.Error("a letter was put behind nothing")
+		}
+		check("no line", 9)
+		other := inLine(7)
+		other.Key, other.KeepOrder = "user:1", false
+		put(t, s, inLine(0), other)
+		for n := 1; n < 5; n++ {
+			if !behind(inLine(n)) {
+				t.Errorf("letter %d was not put behind the first", n)
+			}
+		}
+		check("five letters", 9, 0, 1, 2, 3, 4)
+		check("two of them", 2, 0, 1)
+		again := inLine(0)
+		again.Rev, again.Last, again.Error = "again", start.Add(time.Hour), "again"
+		put(t, s, again)
+		check("the first was written again", 9, 0, 1, 2, 3, 4)
+		late := inLine(0)
+		late.Rev, late.Reason = "late", deadletter.ReasonBehind
+		if !behind(late) {
+			t.Error("the first does not stand in its line")
+		}
+		if l, err := lines.Line(t.Context(), "s", "user:1", 1); err != nil || len(l) != 1 || l[0].Error != "again" {
+			t.Errorf("a letter that stood there was replaced: %+v, %v", l, err)
+		}
+		if n, err := s.Remove(t.Context(), inLine(0), inLine(2)); n != 1 || err != nil {
+			t.Errorf("%d were removed, %v; want that which was not written again", n, err)
+		}
+		check("the third is gone", 9, 0, 1, 3, 4)
+		if _, err := s.Remove(t.Context(), again, inLine(1), inLine(3), inLine(4)); err != nil {
+			t.Fatal(err)
+		}
+		check("all are gone", 9)
+		if behind(inLine(5)) {
+			t.Error("a letter was put behind nothing")
+		}
+		put(t, s, inLine(0))
+		var fill []deadletter.Letter
+		for n := 10; n < 1508; n++ {
+			fill = append(fill, letter(n))
+		}
+		put(t, s, fill...)
+		if _, inMemory := s.(*deadletter.Memory); !inMemory {
+			if _, err := lines.PutBehind(t.Context(), inLine(6)); !errors.Is(err, deadletter.ErrFull) {
+				t.Errorf("one too many: %v", err)
+			}
+		}
+	})
+}
+
 // A write does not count all letters; whoever removed some by hand, past the store, has them counted again.
 func TestATableFromWhichLettersWereRemovedByHandHasRoomAgain(t *testing.T) {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "letters.db"))
