@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/eventbus-go/eventbus/bus"
 	"github.com/eventbus-go/eventbus/schema"
@@ -181,6 +182,31 @@ func redrivenToAll(p *place) func(t *testing.T) {
 			if n := other.count(id); n != 2 {
 				t.Error(fmt.Sprint("the other subscription has handled ", id, " ", n, " times, want 2"))
 			}
+		}
+	}
+}
+
+// stuck has a handler that ignores the end of its context until the test is over: its event is given up, and its worker replaced.
+func stuck(p *place) func(t *testing.T) {
+	end := make(chan struct{})
+	s := p.subscription("s", func(_ context.Context, e schema.Event) error {
+		if e.ID == p.event("stuck").ID {
+			<-end
+		}
+		return nil
+	})
+	s.Concurrency, s.Retry = 1, bus.RetryPolicy{Attempts: 1}
+	s.Timeout, s.Stuck = 100*time.Millisecond, bus.StuckPolicy{After: 100 * time.Millisecond}
+	sub := p.subscribe(s)
+	return func(t *testing.T) {
+		defer close(end)
+		p.emit(t, p.event("stuck"))
+		for i := range 10 {
+			p.emit(t, p.event(strconv.Itoa(i)))
+		}
+		eventually(t, "the others are handled", func() bool { return sub.Stats().Handled == 10 && sub.Stats().Failed == 1 })
+		if got := p.letters(t, "s"); len(got) != 1 || got[0].Reason != deadletter.ReasonStuck {
+			t.Errorf("the dead letters are %+v", got)
 		}
 	}
 }

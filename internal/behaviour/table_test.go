@@ -32,6 +32,7 @@ func table() []row {
 		{name: "an attempt ends by its timeout", begin: attemptTimesOut},
 		{name: "Permanent: in the dead letters, with reason, attempts and the bytes as they came", begin: permanent},
 		{name: "a panic and a Goexit: in the dead letters, and the worker is replaced", begin: panics},
+		{name: "a handler that ignores its context: in the dead letters as stuck, and the worker is replaced", begin: stuck},
 		{name: "what is no event: in the dead letters, byte for byte", begin: malformed},
 		{name: "Drop: counted, and not in the dead letters", begin: dropped},
 		{name: "an event that comes twice is handled once", begin: deduplicated},
