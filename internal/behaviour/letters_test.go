@@ -196,7 +196,7 @@ func stuck(p *place) func(t *testing.T) {
 		return nil
 	})
 	s.Concurrency, s.Retry = 1, bus.RetryPolicy{Attempts: 1}
-	s.Timeout, s.Stuck = 100*time.Millisecond, bus.StuckPolicy{After: 100 * time.Millisecond}
+	s.Timeout, s.Stuck = time.Second, bus.StuckPolicy{After: time.Second}
 	sub := p.subscribe(s)
 	return func(t *testing.T) {
 		defer close(end)

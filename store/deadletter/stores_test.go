@@ -188,7 +188,7 @@ func TestALineKeepsItsOrder(t *testing.T) {
 	stores(t, func(t *testing.T, s deadletter.Store) {
 		lines, ok := s.(deadletter.LineStore)
 		if !ok {
-			t.Skip("it keeps no lines")
+			t.Skip("only for stores that keep lines")
 		}
 		inLine := func(n int) deadletter.Letter {
 			l := letter(n)
