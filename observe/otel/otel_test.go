@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -118,7 +119,7 @@ func (w *world) ended(n int) map[string]sdktrace.ReadOnlySpan {
 func attributes(s sdktrace.ReadOnlySpan) string {
 	var all []string
 	for _, a := range s.Attributes() {
-		all = append(all, fmt.Sprintf("%s=%s", a.Key, a.Value.Emit()))
+		all = append(all, fmt.Sprintf("%s=%s", a.Key, a.Value.String()))
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
@@ -321,6 +322,48 @@ func (odd) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Co
 	return context.WithValue(ctx, key{}, c.Get("odd"))
 }
 
+// A bus is run for ever: the span that it was started in is no part of what it handles.
+func TestTheSpanThatABusIsRunInIsNoOnesParent(t *testing.T) {
+	for name, opts := range map[string][]otel.Option{"linked": nil, "as a child": {otel.AsChild()}} {
+		spans := tracetest.NewSpanRecorder()
+		sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+		opts = append(opts, otel.WithTracerProvider(sdk), otel.OnlyPropagate())
+		var log strings.Builder
+		handled := make(chan struct{})
+		b, err := bus.New(t.Context(), memory.New(), bus.Config{Config: rules}, otel.Instrument(opts...),
+			bus.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Subscribe(bus.Subscription{Name: "s", Channels: []string{"x.a"}, Handler: func(ctx context.Context, e schema.Event) error {
+			bus.Logger(ctx, e).Info("here")
+			close(handled)
+			return nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, started := sdk.Tracer("test").Start(t.Context(), "start")
+		if err := b.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Publish(t.Context(), schema.Event{Type: "a.b"}); err != nil {
+			t.Fatal(err)
+		}
+		<-handled
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		started.End()
+		process := spans.Ended()[0]
+		if process.Name() != "process x.a" || process.Parent().IsValid() || len(process.Links()) > 0 {
+			t.Errorf("%s: %s has the parent %v and the links %v", name, process.Name(), process.Parent(), process.Links())
+		}
+		if want := "trace_id=" + process.SpanContext().TraceID().String(); !strings.Contains(log.String(), want) {
+			t.Errorf("%s: the handler has logged %s, want %s", name, log.String(), want)
+		}
+	}
+}
+
 func TestMetricsAreObserved(t *testing.T) {
 	reader := sdkmetric.NewManualReader()
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
@@ -370,7 +413,7 @@ func texts(all metricdata.ResourceMetrics) map[string]string {
 	add := func(m metricdata.Metrics, kind string, value any, set attribute.Set) {
 		text := fmt.Sprint(kind, " ", value)
 		for _, a := range set.ToSlice() {
-			text += fmt.Sprintf(" %s=%s", a.Key, a.Value.Emit())
+			text += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
 		}
 		out[strings.TrimSpace(m.Name+" "+m.Unit)] += text + "\n"
 	}
