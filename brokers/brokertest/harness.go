@@ -54,6 +54,10 @@ type Harness struct {
 	// was acked so shortly before a kill counts as in flight. 0 where an ack that was answered is stored.
 	AcksInMemory time.Duration
 
+	// AcksKept is how many acks may be kept by the driver before they survive the broker's death, where it bounds their number:
+	// so many count as in flight, too.
+	AcksKept int
+
 	// Delete has what can be deleted under a running consumer, by the broker's own word such as "stream" or "group", and
 	// how to delete it for a channel and a group.
 	Delete map[string]func(channel, group string) error

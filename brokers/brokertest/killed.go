@@ -89,7 +89,7 @@ func (w *world) killAndResume(sub *subscriber, y *tally, k kill) (took time.Dura
 	died := time.Now()
 	close(k.done)
 	w.undo = append(w.undo, func() { _ = w.h.Restart() })
-	inFlight = 2*countedPrefetch + y.between(unwritten, died)
+	inFlight = 2*countedPrefetch + w.h.AcksKept + y.between(unwritten, died)
 	w.fault("Restart", w.h.Restart)
 	w.undo = w.undo[:len(w.undo)-1]
 	restarted := time.Now()

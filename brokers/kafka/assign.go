@@ -37,6 +37,7 @@ func (s *subscription) assign(starts []start, keep bool) {
 		}
 	}
 	s.paused, s.held = s.stopping, false
+	s.count()
 	s.wake()
 	s.wakeFetchers()
 }
@@ -126,6 +127,38 @@ func (s *subscription) committed(offsets map[tp]int64) {
 		if p := s.parts[at]; p != nil {
 			p.committed = offset
 		}
+	}
+	s.count()
+}
+
+// countSettled counts what a crash would bring again. Suppose a broker that is back has not answered the first commit yet, and
+// the handlers are quick: all that was fetched would be delivered meanwhile, and the next crash would bring all of it again.
+func (s *subscription) countSettled() {
+	if s.spec.Group == "" {
+		return // nothing is committed, and nothing comes again
+	}
+	if s.uncommitted++; s.uncommitted < s.c.set.maxUncommitted/2 {
+		return
+	}
+	select {
+	case s.full <- struct{}{}:
+	default:
+	}
+}
+
+// count counts again what is settled and not committed. What is settled behind a message that is not, max_ahead bounds. s.mu
+// is held.
+func (s *subscription) count() {
+	limit := s.c.set.maxUncommitted
+	before := s.uncommitted
+	s.uncommitted = 0
+	for _, p := range s.order {
+		if p.committed >= 0 {
+			s.uncommitted += int(min(max(0, p.settledPrefix()-p.committed), int64(limit)))
+		}
+	}
+	if before >= limit && s.uncommitted < limit {
+		s.wake()
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 // quick are parameters for tests: several partitions, and members that learn of a rebalance soon.
-const quick = "?partitions=3&heartbeat_interval=100ms&commit_interval=20ms&metadata_ttl=1s&session_timeout=6s"
+const quick = "?partitions=3&heartbeat_interval=100ms&commit_interval=20ms&max_uncommitted=1000&metadata_ttl=1s" +
+	"&session_timeout=6s"
 
 func TestMain(m *testing.M) { brokertest.Main(context.Background(), m) }
 
@@ -30,7 +31,7 @@ func TestTheDriverKeepsItsPromises(t *testing.T) {
 	h.Kill, h.Restart = server.Kill, func() error { return server.Restart(context.Background()) }
 	h.Freeze, h.Thaw, h.Cut = server.Freeze, server.Thaw, server.Cut
 	h.Lease, h.Churn = 6*time.Second, 10*time.Second
-	h.AcksInMemory = time.Second // commit_interval, and the commit's own time on a busy machine
+	h.AcksKept = 1000 // max_uncommitted
 	h.Consume = brokertest.Reexec(server.URL() + quick)
 	h.Delete = map[string]func(channel, group string) error{
 		"topic": func(channel, _ string) error { return deleteTopic(server, channel) },

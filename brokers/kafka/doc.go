@@ -30,6 +30,7 @@
 //	commit_interval     how often the settled part of each partition is committed (100ms)
 //	buffer_bytes        most bytes that are fetched and not settled, for one subscription (33554432)
 //	max_ahead           how many messages of a partition are delivered ahead of its oldest unsettled one (65536)
+//	max_uncommitted     how many messages are settled at most before a commit is waited for (10000)
 //	sasl                plain, scram-sha-256 or scram-sha-512 (plain where there is a user)
 //	password_file       file with the password
 //	password_env        variable of the environment with it
@@ -62,8 +63,9 @@
 // behind it; when the process ends it comes again because it was never committed, and so may messages after it that were
 // settled. Delivery.Attempt counts within this process. A message that is asked for again for long holds back what is committed
 // of its partition, and nothing else: max_ahead bounds how many come twice after a crash, or after a rebalance that gives the
-// partition to another member, and then its partition waits for it. Commits follow up to commit_interval later, so that this
-// much comes again after a crash even where all was settled.
+// partition to another member, and then its partition waits for it. Commits follow up to commit_interval later, and at once
+// where half of max_uncommitted is settled; nothing is delivered beyond it until the broker has answered. So much comes again
+// after a crash, of this process or of the broker, even where all was settled, and what was being handled.
 //
 // Patterns are matched against the list of topics, which is renewed every metadata_ttl; a topic that appears is read from
 // its beginning. Every member of a group should have the same channels.

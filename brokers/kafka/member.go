@@ -31,6 +31,7 @@ type member struct {
 	// of those, and at the beginning of what comes later.
 	seen   map[tp]bool
 	beaten time.Time // of the last heartbeat that was answered
+	failed time.Time // the last commit that failed
 	kept   int32     // the generation whose partitions s has; 0 is none
 }
 
@@ -106,20 +107,15 @@ func (m *member) live() error {
 	defer beat.Stop()
 	commit := time.NewTicker(m.c.set.commit)
 	defer commit.Stop()
-	var failed time.Time // the last commit; a broker that is away is not asked every commit_interval
 	for {
 		var err error
 		select {
 		case <-m.k.ending:
 			return nil
-		case now := <-commit.C:
-			if now.Sub(failed) < pauseOnError {
-				continue
-			}
-			if err = m.commit(m.k.ctx); err != nil {
-				failed = time.Now()
-			}
-			m.s.hold(err != nil)
+		case <-m.s.full:
+			err = m.commitNow()
+		case <-commit.C:
+			err = m.commitNow()
 		case <-beat.C:
 			if err = m.heartbeat(); err == nil && m.changed() {
 				err = kafkago.RebalanceInProgress
@@ -140,6 +136,19 @@ func (m *member) live() error {
 			}
 		}
 	}
+}
+
+// commitNow commits, and delivers nothing while that fails. A broker that is away is not asked every commit_interval.
+func (m *member) commitNow() error {
+	if time.Since(m.failed) < pauseOnError {
+		return nil
+	}
+	err := m.commit(m.k.ctx)
+	if err != nil {
+		m.failed = time.Now()
+	}
+	m.s.hold(err != nil)
+	return err
 }
 
 // handOver stops delivering and waits until what is being handled is settled, at most as long as the group waits for us.
@@ -236,6 +245,7 @@ func (m *member) see(names []string) {
 func (m *member) commit(ctx context.Context) error {
 	offsets := m.s.commits()
 	if len(offsets) == 0 {
+		m.s.committed(nil)
 		return nil
 	}
 	err := m.c.commitOffsets(ctx, holder{m.group, m.generation, m.id}, offsets)

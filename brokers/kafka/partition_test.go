@@ -157,3 +157,43 @@ func TestNothingIsDeliveredWhileNothingCanBeCommitted(t *testing.T) {
 		t.Errorf("then %v are delivered", offsets)
 	}
 }
+
+func TestSoMuchIsSettledAtMostBeforeACommitIsWaitedFor(t *testing.T) {
+	s, _ := given("a", "b", "c", "d", "e", "f", "g", "h")
+	s.c.set.maxUncommitted, s.prefetch = 4, 2
+	var settled int
+	for {
+		tokens, _ := deliver(s)
+		if len(tokens) == 0 {
+			break
+		}
+		for _, tok := range tokens {
+			settleOne(t, s, tok, brokers.Ack, 0)
+			settled++
+		}
+	}
+	if settled != 4 || len(s.full) != 1 {
+		t.Fatalf("%d are settled before anything is committed, and a commit is asked for %d times", settled, len(s.full))
+	}
+	s.committed(s.commits())
+	if tokens, _ := deliver(s); len(tokens) != 2 {
+		t.Errorf("%d are delivered after the commit", len(tokens))
+	}
+}
+
+// What is settled behind a message that is not cannot be committed: max_ahead bounds it, and waiting would not end.
+func TestWhatCannotBeCommittedIsNotWaitedFor(t *testing.T) {
+	s, _ := given("a", "b", "c", "d", "e", "f")
+	s.c.set.maxUncommitted, s.prefetch = 2, 3
+	tokens, _ := deliver(s)
+	for _, tok := range tokens[1:] {
+		settleOne(t, s, tok, brokers.Ack, 0)
+	}
+	if more, _ := deliver(s); len(more) != 0 {
+		t.Errorf("%d are delivered before anybody has tried to commit", len(more))
+	}
+	s.committed(s.commits())
+	if more, _ := deliver(s); len(more) != 2 {
+		t.Errorf("%d are delivered then", len(more))
+	}
+}

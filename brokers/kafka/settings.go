@@ -28,18 +28,21 @@ type settings struct {
 	commit         time.Duration
 	bufferBytes    int
 	maxAhead       int
+	maxUncommitted int
 }
 
 // defaults: the body's limit leaves 48 KB for key, headers and the batch's own bytes within the 1,048,588 bytes that a
 // broker takes for a batch (message.max.bytes). A dead consumer's partitions go to the others after the session timeout;
 // brokers allow no less than 6 s (group.min.session.timeout.ms). Heartbeats are how members learn of a rebalance, so
-// they are more frequent than a session needs. 65,536 messages ahead take about 15 MB of memory.
+// they are more frequent than a session needs. 65,536 messages ahead take about 15 MB of memory. 10,000 that are settled and
+// not committed are some 40 ms of reading as fast as one process can, in which a commit is answered several times over.
 func defaults() settings {
 	return settings{
 		create: true, partitions: -1, replication: -1, maxBytes: 1_000_000,
 		dialTimeout: 3 * time.Second, requestTimeout: 10 * time.Second, metadataTTL: 5 * time.Second,
 		session: 10 * time.Second, heartbeat: time.Second, rebalance: 30 * time.Second,
 		commit: 100 * time.Millisecond, bufferBytes: 32 << 20, maxAhead: 1 << 16,
+		maxUncommitted: 10_000,
 	}
 }
 
@@ -63,6 +66,7 @@ func readURL(u *brokers.URL) (settings, []string, security, error) {
 	s.commit = u.DurationParam("commit_interval", s.commit)
 	s.bufferBytes = u.IntParam("buffer_bytes", s.bufferBytes, 1, 1<<40)
 	s.maxAhead = u.IntParam("max_ahead", s.maxAhead, 1, 1<<24)
+	s.maxUncommitted = u.IntParam("max_uncommitted", s.maxUncommitted, 1, 1<<24)
 	sec := security{
 		user: u.User, password: u.Password,
 		mechanism: u.Param("sasl", ""),

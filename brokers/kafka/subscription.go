@@ -28,6 +28,7 @@ type subscription struct {
 	ready  chan struct{} // closed once the broker has confirmed the subscription
 	woken  chan struct{} // there may be something to deliver
 	hungry chan struct{} // closed, and made anew, when there may be something to fetch; guarded by mu
+	full   chan struct{} // has an element when so much is settled that it should be committed now
 	idle   chan struct{} // closed, and made anew, when nothing is unsettled any more; guarded by mu
 
 	mu      sync.Mutex
@@ -39,6 +40,8 @@ type subscription struct {
 	timer   *time.Timer
 	open    int // delivered and not settled
 	bytes   int // fetched and not settled
+	// uncommitted counts what was settled since the last commit: it comes again after a crash.
+	uncommitted int
 	// paused: nothing is delivered, since the group rebalances or the subscription ends; stopping: it ends.
 	paused, stopping bool
 	held             bool // nothing is delivered, since nothing can be committed
@@ -53,7 +56,7 @@ func (c *conn) newSubscription(spec brokers.Subscription) (*subscription, error)
 	s := &subscription{
 		c: c, spec: spec, prefetch: spec.Prefetch,
 		ready: make(chan struct{}), woken: make(chan struct{}, 1), hungry: make(chan struct{}), idle: make(chan struct{}),
-		parts: make(map[tp]*partition),
+		full: make(chan struct{}, 1), parts: make(map[tp]*partition),
 	}
 	if s.prefetch <= 0 {
 		s.prefetch = defaultPrefetch
@@ -113,7 +116,7 @@ func (s *subscription) take() ([]brokers.Gap, []brokers.Delivery) {
 		return gaps, nil
 	}
 	hungry := false
-	for len(s.batch) < maxBatch && s.open < s.prefetch {
+	for len(s.batch) < maxBatch && s.open < s.prefetch && s.uncommitted < s.c.set.maxUncommitted {
 		e, fed := s.pick()
 		hungry = hungry || fed
 		if e == nil {
@@ -198,6 +201,7 @@ func (s *subscription) settle(e *entry, v *brokers.Settlement) {
 	s.open--
 	if v.Verdict != brokers.Redeliver {
 		s.bytes -= e.size
+		s.countSettled()
 		s.enqueue(e.p.finish(e)...)
 		return
 	}
