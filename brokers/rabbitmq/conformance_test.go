@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,8 +73,10 @@ func TestTheDriverKeepsItsPromisesWithOneActiveConsumer(t *testing.T) {
 // harness reaches the server through a proxy, which can cut its connections.
 func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest.Harness {
 	proxy := testbroker.StartProxy(t, server.Addr())
+	var opened atomic.Int64
 	return brokertest.Harness{
 		Open: func(ctx context.Context) (brokers.Conn, error) {
+			opened.Store(time.Now().UnixNano())
 			return brokers.Open(ctx, "amqp://"+proxy.Addr()+query)
 		},
 		Server:           brokertest.Server{Scheme: "amqp", Version: server.Version(), Real: true},
@@ -81,7 +84,7 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 		Consume:          brokertest.Reexec("amqp://" + server.Addr() + query),
 		Carries:          brokertest.AllFields,
 		Inject:           func(channel string, body []byte) error { return inject(server, exchangeOf(query), channel, body) },
-		Kill:             func() error { return killSettled(server) },
+		Kill:             func() error { return killSettled(server, time.Unix(0, opened.Load())) },
 		Restart:          func() error { return server.Restart(context.Background()) },
 		Freeze:           server.Freeze,
 		Thaw:             server.Thaw,
@@ -137,8 +140,9 @@ func inject(server *testbroker.RabbitMQ, exchange, key string, body []byte) erro
 	return nil
 }
 
-// killSettled kills the server once the queues that were made last have been written down: see settle_time.
-func killSettled(server *testbroker.RabbitMQ) error {
-	<-time.After(1500 * time.Millisecond)
+// killSettled kills the server once the queues that were made last have been written down: see settle_time. They are made when
+// a connection was opened that subscribes.
+func killSettled(server *testbroker.RabbitMQ, opened time.Time) error {
+	<-time.After(time.Until(opened.Add(2 * time.Second)))
 	return server.Kill()
 }
