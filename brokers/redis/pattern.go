@@ -95,24 +95,23 @@ func (pl *plan) owns(glob, channel string) bool {
 // simpler, but miniredis sends a message once, by any glob that matches: a copy too many does less harm than none at
 // all.
 type filter struct {
-	plan    *plan
-	channel string
-	payload string
-	globs   []string // by which this message came so far
+	plan  *plan
+	last  message
+	globs []string // by which the last message came so far
 }
 
-func (f *filter) pass(glob, channel, payload string) bool {
-	if !f.plan.owns(glob, channel) {
+func (f *filter) pass(m *message) bool {
+	if !f.plan.owns(m.glob, m.channel) {
 		return false
 	}
 	if len(f.plan.globs) < 2 {
 		return true // a literal channel is covered by none of the globs, or it would have been left out
 	}
-	if f.channel == channel && f.payload == payload && !slices.Contains(f.globs, glob) {
-		f.globs = append(f.globs, glob)
+	if f.last.equals(m) && !slices.Contains(f.globs, m.glob) {
+		f.globs = append(f.globs, m.glob)
 		return false
 	}
-	f.channel, f.payload, f.globs = channel, payload, append(f.globs[:0], glob)
+	f.last, f.globs = *m, append(f.globs[:0], m.glob)
 	return true
 }
 

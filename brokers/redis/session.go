@@ -27,15 +27,19 @@ type sessionKey struct{}
 // go-redis's PubSub would outlive its connection: inside whichever call fails, it dials again and subscribes again,
 // and messages between the two are missed without a word. So a session lets its PubSub dial once: whatever it does next
 // fails, and the next session begins with one of its own, after which the gap is known.
+//
+// The PubSub dials, logs in and writes; what the server sends from the SUBSCRIBE on is read here.
 type session struct {
 	client   *goredis.Client
 	plan     *plan
 	name     string // for CLIENT SETNAME; empty means none
 	interval time.Duration
+	maxBytes int // see brokers.Subscription
 
 	filter    filter
 	listener  listener
 	pubsub    *goredis.PubSub
+	replies   pushReader
 	dialed    atomic.Bool
 	raw       atomic.Pointer[watchedConn]
 	silent    atomic.Bool
@@ -49,9 +53,9 @@ type session struct {
 
 // A listener is told what a session hears, from the goroutine of the session's run.
 type listener interface {
-	ready()                   // the server has confirmed all channels
-	receive(*goredis.Message) // a message of the subscription
-	idle()                    // nothing more was received so far
+	ready()          // the server has confirmed all channels
+	receive(message) // a message of the subscription
+	idle()           // nothing more was received so far
 }
 
 // run subscribes and tells l what it hears, until ctx ends or the connection does. It returns why, never nil.
@@ -71,9 +75,9 @@ func (s *session) run(ctx context.Context, l listener) error {
 	watch.Go(func() { s.watch(ctx) })
 	defer watch.Wait()
 	defer cancel()
-	err := s.confirm(ctx)
+	err := s.confirm()
 	for err == nil {
-		err = s.receive(ctx)
+		err = s.receive()
 	}
 	if s.silent.Load() {
 		return errSilent
@@ -98,42 +102,44 @@ func (s *session) subscribe(ctx context.Context) error {
 			return err
 		}
 	}
-	// The handshake left the deadline of its replies on the socket, and next sets none.
-	return s.raw.Load().SetReadDeadline(time.Time{})
+	// The handshake left the deadline of its replies on the socket. watch has our own.
+	w := s.raw.Load()
+	s.replies = newPushReader(w, s.maxBytes)
+	return w.SetReadDeadline(time.Time{})
 }
 
 // confirm reads until the last confirmation. What arrives before, on channels that are confirmed already, comes after
 // ready.
-func (s *session) confirm(ctx context.Context) error {
-	var early []*goredis.Message
+func (s *session) confirm() error {
+	var early []message
 	named := s.name == ""
 	for missing := s.plan.confirmations(); missing > 0; {
-		reply, err := s.next(ctx)
+		p, err := s.replies.next()
 		if err != nil && (named || !isReply(err)) {
 			return err // the reply to SUBSCRIBE, or the connection
 		}
-		switch r := reply.(type) {
-		case *goredis.Subscription:
+		switch p.kind {
+		case pushConfirmation:
 			missing--
-		case *goredis.Message:
-			early = append(early, r)
+		case pushMessage:
+			early = append(early, p.message)
 			continue
-		case *goredis.Pong:
+		case pushStatus:
 			s.answered()
 		}
 		named = true // the reply to CLIENT SETNAME came first, and a user who may not set it has no name
 	}
 	s.confirmed = true
 	s.listener.ready()
-	for _, m := range early {
-		s.accept(m)
+	for i := range early {
+		s.accept(&early[i])
 	}
 	return nil
 }
 
 // receive reads once. An error reply comes where the user may not PING: it is a sign of life like any other.
-func (s *session) receive(ctx context.Context) error {
-	reply, err := s.next(ctx)
+func (s *session) receive() error {
+	p, err := s.replies.next()
 	if err != nil {
 		if isReply(err) {
 			s.answered()
@@ -141,26 +147,21 @@ func (s *session) receive(ctx context.Context) error {
 		}
 		return err
 	}
-	switch r := reply.(type) {
-	case *goredis.Message:
-		s.accept(r)
-	case *goredis.Pong:
+	switch p.kind {
+	case pushMessage:
+		s.accept(&p.message)
+	case pushStatus:
 		s.answered()
-	case *goredis.Subscription:
+	case pushConfirmation:
 		return fmt.Errorf("%w: the client subscribed again", errSessionOver)
 	}
 	return nil
 }
 
-func (s *session) accept(m *goredis.Message) {
-	if s.filter.pass(m.Pattern, m.Channel, m.Payload) {
-		s.listener.receive(m)
+func (s *session) accept(m *message) {
+	if s.filter.pass(m) {
+		s.listener.receive(*m)
 	}
-}
-
-// next reads one reply. A negative timeout keeps go-redis from setting a deadline for each message: watch has them.
-func (s *session) next(ctx context.Context) (any, error) {
-	return s.pubsub.ReceiveTimeout(ctx, -1)
 }
 
 // answered notes that the reply to a PING was read. Replies come in the order of the requests, and after every message
@@ -258,12 +259,6 @@ func (w *watchedConn) Read(b []byte) (int, error) {
 		w.last.Store(int64(time.Since(w.since)))
 	}
 	return n, err
-}
-
-// bytesOf returns the bytes of s without copying them. Nobody may modify them: a brokers.Message's Body is not modified
-// by contract, and the string is one that go-redis made for this message alone, of a buffer of its own.
-func bytesOf(s string) []byte {
-	return unsafe.Slice(unsafe.StringData(s), len(s))
 }
 
 // stringOf returns b as a string without copying it. Nobody may modify b from then on.

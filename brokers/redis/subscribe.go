@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/overflow"
 )
@@ -116,7 +114,9 @@ func (r *receiver) run(ctx context.Context) error {
 }
 
 func (r *receiver) newSession() *session {
-	s := &session{client: r.conn.sub, plan: r.plan, filter: filter{plan: r.plan}, interval: r.conn.set.pingInterval}
+	s := &session{
+		client: r.conn.sub, plan: r.plan, filter: filter{plan: r.plan}, interval: r.conn.set.pingInterval, maxBytes: r.maxBytes,
+	}
 	if validName(r.name) {
 		s.name = r.name
 	}
@@ -162,13 +162,8 @@ func (r *receiver) reportRefusal(err error) {
 }
 
 // receive takes one message of the subscription.
-func (r *receiver) receive(m *goredis.Message) {
-	e := received{channel: m.Channel, body: bytesOf(m.Payload)}
-	if r.maxBytes > 0 && len(e.body) > r.maxBytes {
-		e.size = len(e.body)
-		e.body = []byte(m.Payload[:min(tooLargeKept, r.maxBytes)])
-	}
-	r.received = append(r.received, e)
+func (r *receiver) receive(m message) {
+	r.received = append(r.received, received{channel: m.channel, body: m.body, size: m.size})
 }
 
 // backoff returns the delay before an attempt, the first one being 0. random is from 0 to 1.

@@ -150,7 +150,7 @@ func TestAMessageThatComesTwiceIsTheSubscriptionsOnce(t *testing.T) {
 		{"x.*.z", "x.q.z", "1", true}, {"x.*.z", "x.q.r.z", "1", false},
 		{"a.*", "a.B", "1", false}, {"a.*", "a.", "1", false}, {"a.*", "a.b\n", "1", false}, // names that are none
 	} {
-		if got := f.pass(c.glob, c.channel, c.payload); got != c.want {
+		if got := f.pass(&message{glob: c.glob, channel: c.channel, body: []byte(c.payload)}); got != c.want {
 			t.Errorf("%d: pass(%q, %q, %q) is %v", i, c.glob, c.channel, c.payload, got)
 		}
 	}
