@@ -102,7 +102,6 @@ func (s *scheduler) pause() {
 func (s *scheduler) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.paused--; s.paused == 0 && s.ready.head != nil {
-		s.wakeOne()
-	}
+	s.paused--
+	s.wakeReady()
 }

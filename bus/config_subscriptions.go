@@ -28,6 +28,10 @@ type SubscriptionConfig struct {
 	Timeout     time.Duration
 	// KeepOrder turns Subscription.KeepOrder on.
 	KeepOrder bool
+	// Priorities replaces that of the Subscription.
+	Priorities Priorities
+	// Paused has the subscription begin paused, whatever the code says; see [Sub.Resume].
+	Paused bool
 	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
 	Dedup *DedupConfig
 	// Stuck replaces Subscription.Stuck, where it is not its zero value.
@@ -86,6 +90,8 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.Prefetch = cmp.Or(c.Prefetch, s.Prefetch)
 	s.Timeout = cmp.Or(c.Timeout, s.Timeout)
 	s.KeepOrder = s.KeepOrder || c.KeepOrder
+	s.Priorities = cmp.Or(c.Priorities, s.Priorities)
+	s.Paused = c.Paused || s.Paused
 	c.Dedup.apply(&s.Dedup)
 	s.Stuck = cmp.Or(c.Stuck, s.Stuck)
 	if c.Retry.Attempts != 0 {
@@ -131,6 +137,8 @@ type subscriptionFile struct {
 	Concurrency int                        `yaml:"concurrency"`
 	Prefetch    int                        `yaml:"prefetch"`
 	Timeout     duration                   `yaml:"timeout"`
+	Priorities  prioritiesText             `yaml:"priorities"`
+	Paused      bool                       `yaml:"paused"`
 	Dedup       *dedupFile                 `yaml:"dedup"`
 	Stuck       stuckPolicyText            `yaml:"stuck"`
 	KeepOrder   bool                       `yaml:"keep_order"`
@@ -145,7 +153,7 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 		c := SubscriptionConfig{
 			Retry: RetryPolicy(f.Retry), Concurrency: f.Concurrency, Prefetch: f.Prefetch, Timeout: time.Duration(f.Timeout),
 			Dedup: f.Dedup.config(), KeepOrder: f.KeepOrder,
-			Stuck: StuckPolicy(f.Stuck),
+			Stuck: StuckPolicy(f.Stuck), Priorities: Priorities(f.Priorities), Paused: f.Paused,
 		}
 		for e, p := range f.Errors {
 			if c.Errors == nil {
@@ -176,6 +184,17 @@ func (p *retryPolicyText) UnmarshalYAML(unmarshal func(any) error) error {
 	return yamlfile.Text(unmarshal, func(s string) error {
 		v, err := middleware.ParsePolicy(s)
 		*p = retryPolicyText(v)
+		return err
+	})
+}
+
+type prioritiesText Priorities
+
+// UnmarshalYAML reads on or off.
+func (p *prioritiesText) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := ParsePriorities(s)
+		*p = prioritiesText(v)
 		return err
 	})
 }

@@ -19,7 +19,7 @@ const maxHeldBytes = 16 << 20
 // A consumer is the receiving side of one subscription. The stages of handling, in order:
 //
 //	peek        the envelope: key, type, id; what is not an event is marked, not dropped
-//	lanes       at most Prefetch held, at most Concurrency in flight, one at a time per key
+//	lanes       at most Prefetch held, at most Concurrency in flight, one at a time per key, higher priority first
 //	middleware  dedup > retry > timeout > recover > the bus's own > the subscription's own
 //	handler     func(ctx, event) error
 //	settle      ack, redeliver, or terminate
@@ -56,6 +56,7 @@ func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []broke
 		f.c = c
 	}
 	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.hire(nil) })
+	c.sched.halted = s.Paused
 	if len(feeds) > 1 || len(channels) > 1 || !channels[0].Literal() {
 		c.window = newWindow(windowSize)
 	}
@@ -159,6 +160,7 @@ func (c *consumer) take(f *feed, d *brokers.Delivery, p *peeked) {
 	it.body, it.full = d.Body, max(d.Size, size)
 	it.feed, it.channel, it.position, it.settler, it.token, it.size = f, d.Channel, d.Position, d.Settler, d.Token, size
 	it.ctx = f.contextOf(d.Channel)
+	it.lane = c.sub.Priorities.laneOf(&p.event)
 	if p.bad == "" {
 		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
 		c.past.recall(it)
@@ -179,7 +181,7 @@ func (c *consumer) stats() SubscriptionStats {
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
 	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.Concurrency)
-	st.Ready = true
+	st.Paused, st.Ready = c.sched.halted, true
 	for _, f := range c.feeds {
 		st.Ready = st.Ready && f.isReady()
 	}

@@ -125,6 +125,8 @@ type SubscriptionStats struct {
 	// write of a dead letter included. Age is how old events were when their first attempt began. They are measured once
 	// [Bus.Measure] was called.
 	Took, Age Histogram
+	// Paused is whether Sub.Pause, or Subscription.Paused, keeps events from being handed out.
+	Paused bool
 	// Ready is whether the broker has confirmed the subscription.
 	Ready bool
 }

@@ -25,7 +25,7 @@ func (b *Bus) DeadLetters() deadletter.Store {
 // A letter of a subscription with KeepOrder is handled where it is the first of its line by then, and removed at once; else it stays.
 //
 // It returns an error, and leaves the letters as they are, where the bus does not run, or has no subscription of that name, or
-// shuts down before they are handled.
+// it is paused, or shuts down before they are handled.
 func (b *Bus) ToSubscription(ctx context.Context, letters []deadletter.Letter) error {
 	back := &returned{letters: letters, left: make(chan error, len(letters))}
 	sent := 0
@@ -69,6 +69,9 @@ func (b *Bus) redeliver(l *deadletter.Letter, to *returned, seq int) error {
 	defer c.sched.mu.Unlock()
 	if c.sched.draining {
 		return ErrClosed
+	}
+	if c.sched.halted {
+		return fmt.Errorf("bus: the subscription %q is paused: resume it before its dead letters are sent to it", c.name)
 	}
 	c.take(c.feedOf(l), &d, &p)
 	return nil

@@ -34,13 +34,15 @@ type item struct {
 	settler  brokers.Settler
 	token    brokers.Token
 
-	next    *item // in the ready queue
-	sameKey *item // the next of its key, which waits for this one
+	next     *item  // in the ready queue
+	lane     uint8  // of the ready queue
+	readySeq uint64 // of when it became ready
+	sameKey  *item  // the next of its key, which waits for this one
 }
 
 // A scheduler keeps the deliveries that wait for a handler, and the workers that run one. At most a bounded number of
 // deliveries are held; those of one key become ready one after the other, in the order they came; everything else is
-// ready at once.
+// ready at once. What is ready is taken by priority.
 //
 // Workers are woken one at a time, and a worker that takes an item while more are ready wakes the next. A handler that
 // returns at once is so served by a worker or two, without a thundering herd; one that blocks has all of them within a few
@@ -50,7 +52,7 @@ type scheduler struct {
 	spawn                          func() // starts a worker
 
 	mu      sync.Mutex
-	ready   itemQueue
+	ready   readyQueue
 	keys    map[string]*item // the last waiting or running item of each key
 	items   int              // held: waiting or running
 	bytes   int
@@ -64,6 +66,7 @@ type scheduler struct {
 	parked   map[*item]*time.Timer // held, and waiting for their next attempt
 	draining bool                  // nothing is parked any more
 	paused   int                   // for how many reasons no item is taken
+	halted   bool                  // by Sub.Pause
 
 	room sync.Cond
 	work sync.Cond
@@ -144,7 +147,7 @@ func (s *scheduler) makeReady(it *item) {
 // wakeOne gets one more worker going where there is one to be had, and none is on its way already.
 func (s *scheduler) wakeOne() {
 	switch {
-	case s.waking:
+	case s.waking, s.stands():
 	case s.idle > 0:
 		s.idle--
 		s.waking = true
@@ -161,9 +164,7 @@ func (s *scheduler) wakeOne() {
 func (s *scheduler) next() *item {
 	for {
 		if it := s.take(); it != nil {
-			if s.ready.head != nil {
-				s.wakeOne()
-			}
+			s.wakeReady()
 			return it
 		}
 		if s.ended && s.items == 0 {
@@ -178,7 +179,7 @@ func (s *scheduler) next() *item {
 
 // take returns the next item that is ready; nil where there is none, or none is to be taken.
 func (s *scheduler) take() *item {
-	if s.paused > 0 {
+	if s.stands() {
 		return nil
 	}
 	return s.ready.pop()

@@ -55,6 +55,10 @@ type Subscription struct {
 	Concurrency int
 	// Prefetch is how many events are held that wait for a handler or are being handled. Default DefaultPrefetch.
 	Prefetch int
+	// Priorities says whether what is held is handed out by priority. Default PrioritiesOn.
+	Priorities Priorities
+	// Paused has the subscription begin as after [Sub.Pause], until [Sub.Resume].
+	Paused bool
 	// Timeout is how long one attempt may take before its context ends. Default DefaultHandlerTimeout; NoTimeout turns
 	// it off.
 	Timeout time.Duration
@@ -241,6 +245,9 @@ func (s *Subscription) setDefaults() {
 		s.Prefetch = DefaultPrefetch
 	}
 	s.Prefetch = max(s.Prefetch, s.Concurrency)
+	if s.Priorities == 0 {
+		s.Priorities = PrioritiesOn
+	}
 	if s.Timeout == 0 {
 		s.Timeout = DefaultHandlerTimeout
 	}

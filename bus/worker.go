@@ -130,7 +130,7 @@ func (w *worker) item() *item {
 // resolve settles an item that needs no handler: one that comes too late, or a copy of one that was handled or is being
 // handled. It is called with the lock held.
 func (c *consumer) resolve(it *item) (resolved bool) {
-	if c.ctx.Err() != nil || it.orphaned || c.sched.draining && (it.parked || c.keptFor(it)) {
+	if c.ctx.Err() != nil || it.orphaned || c.sched.draining && (it.parked || c.sched.halted || c.keptFor(it)) {
 		c.giveBack(it)
 		if it.parked {
 			c.letGo(it)

@@ -172,6 +172,11 @@ var ofSubscriptions = readings[bus.SubscriptionStats]{
 		value: func(s bus.SubscriptionStats) float64 { return float64(s.Waiting) },
 	},
 	{
+		Metric: largest(gauge("subscription_paused",
+			"1 while the program keeps events from being handed out.", labelSubscription)),
+		value: func(s bus.SubscriptionStats) float64 { return yes(s.Paused) },
+	},
+	{
 		Metric: gauge("subscription_concurrency", "How many handlers may run at once.", labelSubscription),
 		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Concurrency) },
 	},

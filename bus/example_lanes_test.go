@@ -1,0 +1,49 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/eventbus-go/eventbus/bus"
+	"github.com/eventbus-go/eventbus/schema"
+	"github.com/eventbus-go/eventbus/schema/userservice"
+)
+
+// ExampleSub_Resume begins with a subscription that is paused: what arrives is held, and handled when it is resumed.
+func ExampleSub_Resume() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	b, err := bus.Open(ctx, "memory://")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	handled := make(chan string, 1)
+	sub, err := b.Subscribe(bus.Subscription{
+		Name: "mail", Events: []string{"user.registered"}, Paused: true,
+		Handler: func(_ context.Context, e schema.Event) error {
+			handled <- e.Subject
+			return nil
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := b.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := b.Publish(ctx, userservice.NewUserRegistered(userservice.UserRegisteredPayload{UserID: 1})); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("paused:", sub.Stats().Paused, "handled:", sub.Stats().Handled)
+	sub.Resume()
+	fmt.Println(<-handled)
+	fmt.Println("closed:", b.Close(ctx))
+	// Output:
+	// paused: true handled: 0
+	// user:1
+	// closed: <nil>
+}
