@@ -28,7 +28,11 @@ func Logger(ctx context.Context, e schema.Event) *slog.Logger {
 	if o := originOf(ctx); o != nil {
 		log = o.log
 	}
-	return slog.New(log.Handler().WithAttrs(append(eventAttrs(ctx, &e), originAttrs(ctx)...)))
+	attrs := append(eventAttrs(ctx, &e), originAttrs(ctx)...)
+	if h, ok := log.Handler().(*logHandler); ok {
+		return slog.New(h.with(attrs)) // which adds them no second time
+	}
+	return slog.New(log.Handler().WithAttrs(attrs))
 }
 
 type (
@@ -78,11 +82,16 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	if len(attrs) == 0 {
 		return h.inner.Handle(ctx, r)
 	}
+	return h.with(attrs).Handle(ctx, r)
+}
+
+// with returns the handler beneath, with attributes at its top level.
+func (h *logHandler) with(attrs []slog.Attr) slog.Handler {
 	to := h.base.WithAttrs(attrs)
 	for _, do := range h.since {
 		to = do(to)
 	}
-	return to.Handle(ctx, r)
+	return to
 }
 
 // WithAttrs implements slog.Handler.

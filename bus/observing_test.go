@@ -62,6 +62,9 @@ func TestHandlersLogWhatTheyAreAbout(t *testing.T) {
 	log := slog.New(bus.LogHandler(slog.NewJSONHandler(writerFunc(func(p []byte) (int, error) {
 		mu.Lock()
 		defer mu.Unlock()
+		if strings.Count(string(p), `"channel"`) > 1 {
+			t.Errorf("it says everything twice: %s", p)
+		}
 		line := make(map[string]any)
 		err := json.Unmarshal(p, &line)
 		lines = append(lines, line)
@@ -77,7 +80,7 @@ func TestHandlersLogWhatTheyAreAbout(t *testing.T) {
 				return errors.New("not yet")
 			}
 			defer close(done)
-			bus.Logger(ctx, e).Info("by the event")
+			bus.Logger(ctx, e).InfoContext(ctx, "by the event")
 			log.With("a", 1).WithGroup("g").With("b", 2).InfoContext(ctx, "by the context", "c", 3)
 			log.Info("of nothing")
 			log.InfoContext(bus.WithTraceID(ctx, "t"), "of a trace")
