@@ -63,7 +63,8 @@ func membersComeAndGo(w *world) {
 	}
 	y.waitAll(w, "everything arrives although members come and go")
 	w.rest(brief)
-	y.judge(w, len(msgs)/200)
+	// A short run is beside others: where the machine rests for longer than a lease, what each member had comes again.
+	y.judge(w, sized(len(msgs)/200, len(members)*s.Prefetch)+y.unknown) // nobody publishes any more
 	w.figure("3 members, one leaves and one joins every %v, %d times: %d messages, 0 lost, %s", period, changes, len(msgs),
 		y.twice())
 }

@@ -33,7 +33,7 @@ func slowHandlerRunsOnce(w *world) {
 	m := w.message(ch, "k")
 	w.publish(publisher, m)
 	got := together(members, "the message arrives", []brokers.Message{m})
-	leases := sized(10, 3)
+	leases := sized(10, 2)
 	w.rest(time.Duration(leases) * w.h.Lease)
 	if n := len(together(members, "the message arrives", []brokers.Message{m})); n > 1 {
 		w.Errorf("the message was delivered %d times while its handler took %d leases", n, leases)

@@ -28,11 +28,11 @@ func TestTheCoreDriverKeepsItsPromises(t *testing.T) {
 
 func TestTheJetStreamDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true})
-	h := harness(t, server, "nats+js://", "?ping_interval=1s&ack_wait=3s")
+	h := harness(t, server, "nats+js://", "?ping_interval=1s&ack_wait=5s")
 	h.Carries = brokertest.Fields{ID: true, Type: true, Key: true, Headers: true}
-	h.Lease = 3 * time.Second
+	h.Lease = 5 * time.Second
 	h.AcksInMemory = time.Second // nats-server writes a consumer's state ten times a second, and later on a busy machine
-	h.Consume = brokertest.Reexec(server.JetURL() + "?ack_wait=3s")
+	h.Consume = brokertest.Reexec(server.JetURL() + "?ack_wait=5s")
 	h.Delete = map[string]func(channel, group string) error{
 		"stream": func(channel, _ string) error {
 			return manage(server, channel, func(ctx context.Context, js jetstream.JetStream, s jetstream.Stream) error {

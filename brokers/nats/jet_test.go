@@ -106,9 +106,9 @@ func TestPublishMakesADeletedStreamAgain(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatTakesFourLeasesRunsOnce(t *testing.T) {
+func TestAHandlerThatTakesLeasesRunsOnce(t *testing.T) {
 	server := jetServer(t)
-	c := open(t, server.JetURL()+"?ack_wait=1s")
+	c := open(t, server.JetURL()+"?ack_wait=2s") // which a busy machine does not outlast between two prolongations
 	r := newRecorder()
 	r.keep = true
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})
@@ -116,7 +116,7 @@ func TestAHandlerThatTakesFourLeasesRunsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 5*time.Second, "it arrives", func() bool { return r.has("body-0") })
-	<-time.After(4 * time.Second)
+	<-time.After(5 * time.Second)
 	got := r.deliveries()
 	if len(got) != 1 {
 		t.Errorf("it was delivered %d times", len(got))

@@ -58,6 +58,10 @@ func lateness(want time.Duration, f func()) time.Duration {
 	return best
 }
 
+// lateAtMost bounds lateness with room for a busy machine. Whoever waits for the server instead is later by far: it is frozen
+// until the test has ended, and the client's own patience is 30 s.
+const lateAtMost = 3 * time.Second
+
 func TestPublishAllocatesNothingPerMessage(t *testing.T) {
 	c := open(t, testbroker.AnyRedis(t).URL())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -109,7 +113,7 @@ func TestPublishIntoAFrozenServerReturnsAtItsContextsEnd(t *testing.T) {
 				err = c.Publish(ctx, msgs)
 			})
 			t.Logf("%s, %d messages: returned %v after ctx's end", name, len(msgs), late)
-			if late > 100*time.Millisecond {
+			if late > lateAtMost {
 				t.Errorf("%s: Publish returned %v after its ctx had ended", name, late)
 			}
 			for i, o := range outcomes(t, len(msgs), err) {
@@ -177,7 +181,7 @@ func TestPublishIntoABlackHoleSendsNothingEver(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
 		err = c.Publish(ctx, messages(3, "a.b"))
-	}); late > 100*time.Millisecond {
+	}); late > lateAtMost {
 		t.Errorf("Publish returned %v after its ctx had ended", late)
 	}
 	got := count(outcomes(t, 3, err), brokers.NotSent)
@@ -360,7 +364,7 @@ func TestPingReturnsAtItsContextsEnd(t *testing.T) {
 		if err := c.(brokers.Pinger).Ping(ctx); err == nil {
 			t.Error("a frozen server answered")
 		}
-	}); late > 100*time.Millisecond {
+	}); late > lateAtMost {
 		t.Errorf("Ping returned %v after its ctx had ended", late)
 	}
 }

@@ -135,17 +135,17 @@ func TestAGroupThatIsDestroyedLosesNothingThatWasNotSettled(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatTakesTenLeasesRunsOnce(t *testing.T) {
+func TestAHandlerThatTakesLeasesRunsOnce(t *testing.T) {
 	server := testbroker.RealRedis(t)
 	do(t, server, "FLUSHALL")
-	url := streamURL(server) + "?lease=400ms"
+	url := streamURL(server) + "?lease=2s" // which a busy machine does not outlast between two prolongations
 	c, r, other := open(t, url), newRecorder(), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	publish(t, c, message(orders, "slow"))
 	eventually(t, 5*time.Second, "it arrives", func() bool { return r.has("slow") })
 	subscribe(t, open(t, url), other, group("g", orders))
-	fence := time.Now().Add(4 * time.Second)
-	eventually(t, 6*time.Second, "ten leases pass", func() bool { return time.Now().After(fence) })
+	fence := time.Now().Add(5 * time.Second)
+	eventually(t, 10*time.Second, "two leases pass", func() bool { return time.Now().After(fence) })
 	if n := r.count("slow") + other.count("slow"); n != 1 {
 		t.Errorf("it was delivered %d times", n)
 	}
@@ -164,7 +164,7 @@ func TestWhatADeadConsumerHadIsTakenOverWithItsAttempts(t *testing.T) {
 	began := time.Now()
 	subscribe(t, c, r, group("g", orders))
 	eventually(t, 5*time.Second, "all arrive", func() bool { return len(r.deliveries()) == 3 })
-	if took := time.Since(began); took > 2500*time.Millisecond {
+	if took := time.Since(began); took > within(2500*time.Millisecond) {
 		t.Errorf("it took %v, of a lease of 500ms", took)
 	}
 	for _, d := range r.deliveries() {

@@ -196,11 +196,12 @@ func oneFault(t *testing.T, healthy, victim server, who string, f fault) {
 		t.Errorf("health says %v", h.Brokers)
 	}
 	p99, longest, usual := percentile(during, 99), percentile(during, 100), percentile(before, 99)
-	if p99 >= max(time.Millisecond, 3*usual) || longest >= time.Second { // with the race detector a millisecond is usual
+	slow := inFull && p99 >= max(time.Millisecond, 3*usual) // with the race detector a millisecond is usual
+	if slow || longest >= within(time.Second) || percentile(during, 75) >= max(time.Millisecond, 3*usual) {
 		t.Errorf("Emit took %v at p99 and %v at most during the fault, and %v before", p99, longest, usual)
 	}
 	late := percentile(got.took, 99)
-	if late >= time.Second {
+	if late >= within(time.Second) {
 		t.Errorf("the healthy broker's events were handled after %v at p99", late)
 	}
 	w.shut()
@@ -212,7 +213,7 @@ func oneFault(t *testing.T, healthy, victim server, who string, f fault) {
 // checkBriefly asks for everybody's health without waiting long for who does not answer.
 func checkBriefly(t *testing.T, w *world) bus.HealthReport {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	return w.Check(ctx)
 }

@@ -10,5 +10,5 @@
 // sent and what the driver said of it, a tally in the handlers what arrived, and the two are compared with the ledger
 // and the gaps that the bus reports.
 //
-// With go test -short the rows are run with fewer events, unless EVENTBUS_FULL is 1.
+// With EVENTBUS_FULL=1 the rows are run in full size, and held to their bounds in time; otherwise with fewer events.
 package faults

@@ -52,8 +52,8 @@ func TestAServiceStartsWhileRedisIsDownAndGoesOnWhenItAppears(t *testing.T) {
 	back := time.Now()
 	select {
 	case <-w.Ready():
-	case <-time.After(5 * time.Second):
-		t.Fatal("not ready 5 s after the server has appeared")
+	case <-time.After(within(5 * time.Second)):
+		t.Fatalf("not ready %v after the server has appeared", within(5*time.Second))
 	}
 	ready := time.Now()
 	if err := w.Health(t.Context()); err != nil {
@@ -87,7 +87,7 @@ func TestPublishToARedisThatIsDownReturnsByItsDeadlineWithEveryOutcome(t *testin
 	err := w.Publish(ctx, numbered(0), numbered(1))
 	took := time.Since(began)
 	got := outcomes(t, err)
-	if len(got) != 2*len(channels) || took < deadline-100*time.Millisecond || took > deadline+250*time.Millisecond {
+	if len(got) != 2*len(channels) || took < deadline-100*time.Millisecond || took > deadline+within(250*time.Millisecond) {
 		t.Errorf("%d outcomes after %v", len(got), took)
 	}
 	states := map[brokers.Outcome]int64{}

@@ -40,7 +40,7 @@ func TestAFrozenRedisNeitherSlowsEmitNorFillsTheMemory(t *testing.T) {
 	const rate, laneEvents = 5_000, 1 << 13
 	frozenFor := time.Duration(full(10, 4)) * time.Second
 	healthy, frozen := 1*rate, int(frozenFor.Seconds())*rate
-	thawAt, events := healthy+frozen, healthy+frozen+7*rate
+	thawAt, events := healthy+frozen, healthy+frozen+32*rate
 
 	redis := testbroker.RealRedis(t)
 	books := newWitness(t, redis.URL(), events)
@@ -65,11 +65,11 @@ func TestAFrozenRedisNeitherSlowsEmitNorFillsTheMemory(t *testing.T) {
 	}
 	thawed := time.Now()
 	next := thawAt
-	for next < events-rate && !y.began.Add(time.Duration(y.last.Load())).After(thawed) {
+	for next < events-rate && !y.handledAfter(thawed) {
 		emitTimed(t, w.Bus, m, next, next+rate/10, rate)
 		next += rate / 10
 	}
-	resumed := y.resumes(t, thawed, 5*time.Second)
+	resumed := y.resumes(t, thawed, within(5*time.Second))
 	emitTimed(t, w.Bus, m, next, next+rate, rate)
 	next += rate
 	m.noErrors(t)
@@ -83,9 +83,11 @@ func TestAFrozenRedisNeitherSlowsEmitNorFillsTheMemory(t *testing.T) {
 	w.shut()
 
 	p50, p99, longest := percentile(took, 50), percentile(took, 99), percentile(took, 100)
-	if p99 >= time.Millisecond || longest >= time.Second {
-		t.Errorf("Emit took %v at p99 and %v at most while the server was frozen: at most 1ms and 1s are "+
-			"allowed", p99, longest)
+	// Beside others, a caller that lost its processor in the middle of Emit is no news, and so the usual call decides: what
+	// waits for the server makes most of them slow, since the lanes are full for most of the time.
+	if longest >= within(time.Second) || inFull && p99 >= time.Millisecond || percentile(took, 75) >= time.Millisecond {
+		t.Errorf("Emit took %v at p75, %v at p99 and %v at most while the server was frozen: at most 1ms and 1s are "+
+			"allowed", percentile(took, 75), p99, longest)
 	}
 	// Two lanes of 8,192 events of half a kilobyte, with as much again for the garbage collector.
 	if most > 64<<20 || left > 32<<20 {
@@ -136,7 +138,7 @@ func TestCloseReturnsWithinItsDeadlineWhileRedisIsFrozen(t *testing.T) {
 	if !errors.As(err, &left) || left.Dropped == 0 {
 		t.Errorf("Close returned %v: it had to leave events behind, and to say so", err)
 	}
-	if took > deadline+100*time.Millisecond {
+	if took > deadline+within(100*time.Millisecond) {
 		t.Errorf("Close returned after %v, its deadline was %v", took, deadline)
 	}
 	if err := <-w.ran; err != nil {

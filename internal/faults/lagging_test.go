@@ -110,7 +110,7 @@ func (r *laggingRelay) serve(client net.Conn) {
 // Suppose a subscriber is handed events a second after they were published, since it or its network is slow, and the
 // connection ends: events of that second are lost although events came in up to the end. The gap begins before them.
 func TestAGapReachesBackToWhatWasStillOnItsWay(t *testing.T) {
-	const events, rate, lag = 60_000, 2_000, 800 * time.Millisecond
+	const events, rate, lag = 160_000, 2_000, 800 * time.Millisecond
 	redis := testbroker.RealRedis(t)
 	relay := newLaggingRelay(t, redis.Addr(), lag)
 	subscriber := newWorld(t, connect(t, relay.url()+"?ping_interval=1s&read_timeout=5s"), bus.Config{}, bus.Hooks{})

@@ -25,7 +25,7 @@ func TestAThousandOpensAndClosesLeaveNothingBehind(t *testing.T) {
 	}
 	each := time.Since(began) / time.Duration(cycles)
 	left := func() bool { return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files }
-	for deadline := time.Now().Add(5 * time.Second); !left() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); !left() && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	nowGoroutines, nowFiles := runtime.NumGoroutine(), descriptors(t)

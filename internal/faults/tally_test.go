@@ -60,12 +60,15 @@ func (y *tally) gapList() []bus.Gap {
 	return slices.Clone(y.gaps)
 }
 
+// handledAfter reports whether an event was handled after at.
+func (y *tally) handledAfter(at time.Time) bool {
+	return y.began.Add(time.Duration(y.last.Load())).After(at)
+}
+
 // resumes waits until an event is handled after at, and returns how long that took.
 func (y *tally) resumes(t *testing.T, at time.Time, limit time.Duration) time.Duration {
 	t.Helper()
-	eventually(t, limit, y.name+" is handed events again", func() bool {
-		return y.began.Add(time.Duration(y.last.Load())).After(at)
-	})
+	eventually(t, limit, y.name+" is handed events again", func() bool { return y.handledAfter(at) })
 	return y.began.Add(time.Duration(y.last.Load())).Sub(at)
 }
 
