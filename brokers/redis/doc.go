@@ -40,6 +40,12 @@
 // for as long as the group exists, unless max_age or max_entries say so; what a group lost to those is a Gap. A
 // channel without any group keeps its messages for retention.
 //
+// A group that nobody uses any more would so keep everything for ever, in the server's memory. Warnings names a group that
+// keeps messages of more than a day, with the command that destroys it. With forget=168h, for example, it is removed, with
+// what is parked for it, once no consumer has asked for it that long and it keeps messages as old; Warnings says so. Its
+// service, when it is back, finds a new group. Whatever opens the channel has to say forget, with create; a service that
+// may be away for longer than that loses what it had not settled.
+//
 // A server stores what it confirms as its configuration says: set appendonly yes, with appendfsync always where not
 // even the last moments before a crash may be lost. Warnings tells of a server that has no append-only file, or that
 // may evict streams. It has to be 6.2 or later. A Redis Cluster is refused.
@@ -82,6 +88,7 @@
 //	retention_entries  how many of them, about; 0 for no bound (1000000)
 //	max_age            how long a message is kept at all (no bound)
 //	max_entries        how many are, about (no bound)
+//	forget             after how long a group is removed that nobody reads for and that keeps messages as old; 1h or more (never)
 //
 // # Rights
 //

@@ -21,6 +21,7 @@ type streamSettings struct {
 	retentionEntries int
 	maxAge           time.Duration
 	maxEntries       int
+	forget           time.Duration
 }
 
 // streamDefaults: a lease as long as JetStream's. An hour of what everybody has settled, and at most a million
@@ -43,11 +44,15 @@ func (s *streamSettings) read(u *brokers.URL) {
 	s.retentionEntries = u.IntParam("retention_entries", s.retentionEntries, 0, 1<<40)
 	s.maxAge = u.DurationParam("max_age", 0)
 	s.maxEntries = u.IntParam("max_entries", 0, 1, 1<<40)
+	s.forget = u.DurationParam("forget", 0)
 }
 
 func (s *streamSettings) check() (err error) {
 	if s.lease < 100*time.Millisecond {
 		return errors.New("lease is under 100ms, which no network can keep up with")
+	}
+	if s.forget > 0 && (s.forget < time.Hour || s.forget < s.lease) {
+		return errors.New("forget is under 1h, or under lease: a service that is deployed anew would find its group gone")
 	}
 	if strings.ContainsAny(s.prefix, "{}") {
 		return errors.New("prefix may have no { and }: the channel between them is what a cluster would go by")

@@ -89,18 +89,21 @@ func (s *steward) prolong(ctx context.Context) error {
 
 // findFloors notes up to where everything is settled.
 func (s *steward) findFloors(ctx context.Context) error {
-	for _, src := range s.m.all() {
+	all := s.m.all()
+	keys := make([]string, len(all))
+	for i, src := range all {
 		s.m.conn.keeper.note(time.Now(), src.channel)
-		state, err := s.m.conn.groupsOf(ctx, src.key)
-		if err != nil {
-			if isReply(err) {
-				continue // the reader finds out about that
-			}
-			return err
-		}
+		keys[i] = src.key
+	}
+	list, err := s.m.conn.groupsOfAll(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i, src := range all {
+		state := list[i].state
 		floor, ok := state.floors[s.m.group]
-		if !ok {
-			continue
+		if list[i].err != nil || !ok {
+			continue // the reader finds out about that
 		}
 		s.m.mu.Lock()
 		src.floor = floor

@@ -100,6 +100,13 @@ func (c *stream) trim(ctx context.Context, channel string) error {
 	if err != nil {
 		return err
 	}
+	if removed, err := c.lookForForgotten(ctx, channel, state, now); err != nil {
+		return err
+	} else if removed {
+		if state, err = c.groupsOf(ctx, key); err != nil {
+			return err
+		}
+	}
 	set := &c.set.stream
 	cut := cutoff(state, now, set.retention, set.retentionEntries)
 	if set.maxAge > 0 {

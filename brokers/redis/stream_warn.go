@@ -32,6 +32,13 @@ func (w *warnings) set(kind, text string) {
 	w.byKind[kind] = text
 }
 
+// clear takes back the warnings whose kinds begin with prefix.
+func (w *warnings) clear(prefix string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.byKind, func(kind, _ string) bool { return strings.HasPrefix(kind, prefix) })
+}
+
 // due reports whether the server's settings should be looked at again.
 func (w *warnings) due(now time.Time) bool {
 	w.mu.Lock()
