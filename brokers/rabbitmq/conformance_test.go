@@ -74,7 +74,19 @@ func TestTheDriverKeepsItsPromisesWithOneActiveConsumer(t *testing.T) {
 func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest.Harness {
 	proxy := testbroker.StartProxy(t, server.Addr())
 	var opened atomic.Int64
+	exchange := exchangeOf(query)
 	return brokertest.Harness{
+		Delete: map[string]func(channel, group string) error{
+			"queue": func(channel, group string) error {
+				return as(server, func(ch *amqp.Channel) error {
+					_, err := ch.QueueDelete(exchange+":"+group+":"+channel, false, false, false)
+					return err
+				})
+			},
+			"exchange": func(string, string) error {
+				return as(server, func(ch *amqp.Channel) error { return ch.ExchangeDelete(exchange, false, false) })
+			},
+		},
 		Open: func(ctx context.Context) (brokers.Conn, error) {
 			opened.Store(time.Now().UnixNano())
 			return brokers.Open(ctx, "amqp://"+proxy.Addr()+query)
@@ -83,7 +95,7 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 		Lease:            2 * time.Second, // none: a dead consumer's connection ends at once, or by its heartbeat
 		Consume:          brokertest.Reexec("amqp://" + server.Addr() + query),
 		Carries:          brokertest.AllFields,
-		Inject:           func(channel string, body []byte) error { return inject(server, exchangeOf(query), channel, body) },
+		Inject:           func(channel string, body []byte) error { return inject(server, exchange, channel, body) },
 		Kill:             func() error { return killSettled(server, time.Unix(0, opened.Load())) },
 		Restart:          func() error { return server.Restart(context.Background()) },
 		Freeze:           server.Freeze,
@@ -117,6 +129,16 @@ func admin(server *testbroker.RabbitMQ) (*amqp.Connection, *amqp.Channel, error)
 	}
 	ch, err := c.Channel()
 	return c, ch, err
+}
+
+// as does something as an administrator.
+func as(server *testbroker.RabbitMQ, do func(*amqp.Channel) error) error {
+	c, ch, err := admin(server)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return do(ch)
 }
 
 // inject publishes as a foreign client, and returns once the server has taken it.
