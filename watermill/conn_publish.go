@@ -77,6 +77,10 @@ func (c *conn) newPublication(ctx context.Context, msgs []brokers.Message) *publ
 			p.outcomes[i].Err = fmt.Errorf("the body has %d bytes, at most %d are allowed", len(m.Body), limit)
 			continue
 		}
+		if err := brokers.CheckChannel(m.Channel); err != nil {
+			p.outcomes[i].Outcome, p.outcomes[i].Err = brokers.Rejected, err
+			continue
+		}
 		topic := c.cfg.Topic(m.Channel)
 		if n := len(p.runs); n == 0 || p.runs[n-1].topic != topic {
 			p.runs = append(p.runs, run{topic: topic})

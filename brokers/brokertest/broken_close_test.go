@@ -97,6 +97,17 @@ var closeBreaches = []breach{
 		}},
 	{"says that it took what came during Close", plain,
 		"Publish, Subscribe and Close at the same time", onPublish(takesAfterClose)},
+	{"waits for messages on what is no channel", plain,
+		"a subscription to a name that is no channel is refused before the broker sees it", func(*env) func(*wrapped) {
+			return func(w *wrapped) {
+				w.subscribe = func(ctx context.Context, s brokers.Subscription, sink brokers.Sink, next subscribeFunc) error {
+					if _, err := brokers.ParsePattern(s.Channels[0]); err != nil {
+						return nil // as after its end, and not as what never can be
+					}
+					return next(ctx, s, sink)
+				}
+			}
+		}},
 	{"leaks a goroutine", plain, caseLeak, func(e *env) func(*wrapped) {
 		end := make(chan struct{})
 		e.t.Cleanup(func() { close(end) })

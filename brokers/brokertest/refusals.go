@@ -33,8 +33,13 @@ var refusalCases = []Case{
 		Name: "a name that is no channel is rejected before the broker sees it, and its neighbours are not",
 		Explanation: "A publish to $JS.API.STREAM.DELETE.X deletes a stream, one to __consumer_offsets breaks all groups of a " +
 			"Kafka, and CR LF ends a protocol's line. The bus refuses such names; a driver that is used without it does too.",
-		needs: []need{durable},
-		run:   badNames,
+		run: badNames,
+	},
+	{
+		Name: "a subscription to a name that is no channel is refused before the broker sees it",
+		Explanation: "What a broker makes of such a name is its own business: a subject of its administration, a wildcard of " +
+			"another meaning, the end of a line. Waiting does not mend it: the refusal is not retryable.",
+		run: badNamesToRead,
 	},
 }
 
@@ -65,6 +70,21 @@ func badNames(w *world) {
 		}
 	}
 	w.exactly(sub.waitFor("the neighbours arrive", want...), want)
+}
+
+// badNamesToRead subscribes to what is no pattern.
+func badNamesToRead(w *world) {
+	conn := w.open()
+	for _, name := range badNameList() {
+		if _, err := brokers.ParsePattern(name); err == nil {
+			continue
+		}
+		sub := w.start(conn, brokers.Subscription{Channels: []string{name}, Group: w.group()})
+		w.await("Subscribe refuses what is no channel", w.h.Patience, sub.done)
+		if sub.err == nil || conn.Retryable(sub.err) {
+			w.Errorf("a subscription to %.40q returned %v, wants an error that is not retryable", name, sub.err)
+		}
+	}
 }
 
 func promisesStay(w *world) {
