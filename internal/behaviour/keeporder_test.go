@@ -24,6 +24,7 @@ const (
 	envVictimURL     = "EVENTBUS_TEST_VICTIM_URL"
 	envVictimLetters = "EVENTBUS_TEST_VICTIM_LETTERS"
 	envVictimRow     = "EVENTBUS_TEST_VICTIM_ROW"
+	envVictimOrder   = "EVENTBUS_TEST_VICTIM_KEEPS_ORDER"
 )
 
 // keptInOrder has an event of a key fail, in a process that is killed once its dead letter is written where the broker keeps events. Two
@@ -45,7 +46,7 @@ func keptInOrder(p *place) func(t *testing.T) {
 			server := testbroker.AnyRedis(t)
 			store = openLetters(t, server.URL())
 			p.emit(t, p.event("0"))
-			p.kill(t, server.URL())
+			p.kill(t, p.url, server.URL(), "yes")
 			if got := inLine(t, p, store); len(got) != 1 {
 				t.Fatalf("after the kill the dead letters are %v", got)
 			}
@@ -143,9 +144,11 @@ func (p *place) keeping(h bus.Handler) bus.Subscription {
 }
 
 // kill has another process handle an event, which ends it.
-func (p *place) kill(t *testing.T, letters string) {
+func (p *place) kill(t *testing.T, url, letters, keepsOrder string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), envVictimURL+"="+p.url, envVictimLetters+"="+letters, envVictimRow+"="+strconv.Itoa(p.row))
+	cmd.Env = append(os.Environ(), envVictimURL+"="+url, envVictimLetters+"="+letters, envVictimRow+"="+strconv.Itoa(p.row),
+		envVictimOrder+"="+keepsOrder)
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the process ended with %v, want it killed: %s", err, out)
 	}
@@ -177,7 +180,9 @@ func TestVictim(t *testing.T) {
 	p := newPlaces(t, url, row+1).at(row)
 	store := openLetters(t, os.Getenv(envVictimLetters))
 	b := p.open(t, bus.WithDeadLetters(deadlyStore{store.(deadletter.LineStore)}))
-	if _, err := b.Subscribe(p.keeping(func(context.Context, schema.Event) error { return errNo })); err != nil {
+	s := p.keeping(func(context.Context, schema.Event) error { return errNo })
+	s.KeepOrder = os.Getenv(envVictimOrder) != ""
+	if _, err := b.Subscribe(s); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -185,5 +190,6 @@ func TestVictim(t *testing.T) {
 	if err := b.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	p.emit(t, p.event("victim")) // where nothing is kept for it
 	<-ctx.Done()
 }

@@ -24,11 +24,12 @@ const patience = time.Minute
 
 // places are the rows of one broker: they share a bus, and have a channel each.
 type places struct {
-	url  string
-	rows int
-	caps brokers.Capabilities
-	bus  *bus.Bus
-	raw  brokers.Conn // for what a bus would not publish
+	url   string
+	brief string // see column
+	rows  int
+	caps  brokers.Capabilities
+	bus   *bus.Bus
+	raw   brokers.Conn // for what a bus would not publish
 }
 
 func newPlaces(t *testing.T, url string, rows int) *places {
@@ -81,6 +82,14 @@ func (ps *places) start(t *testing.T) {
 	if err := ps.bus.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// briefly is a URL by which the broker delivers soon what a process had that was killed.
+func (ps *places) briefly() string {
+	if ps.brief == "" {
+		return ps.url
+	}
+	return ps.url + "?" + ps.brief
 }
 
 func (ps *places) at(row int) *place { return &place{ps, row} }
@@ -146,9 +155,17 @@ func (p *place) publishRaw(t *testing.T, id string, body []byte) {
 	}
 }
 
+// written waits until no dead letter waits to be written: where a broker takes nothing back, one waits in the process while a busy server
+// does not answer.
+func (p *place) written(t *testing.T) {
+	t.Helper()
+	eventually(t, "the dead letters are written", func() bool { return p.bus.Stats().DeadLetters.Waiting == 0 })
+}
+
 // letters returns the dead letters of a subscription of the row.
 func (p *place) letters(t *testing.T, which string) (out []deadletter.Letter) {
 	t.Helper()
+	p.written(t)
 	for l, err := range deadletter.List(t.Context(), p.bus.DeadLetters(), deadletter.Query{Subscriptions: []string{p.name(which)}}) {
 		if err != nil {
 			t.Fatal(err)
@@ -161,6 +178,7 @@ func (p *place) letters(t *testing.T, which string) (out []deadletter.Letter) {
 // redrive sends the dead letters of a subscription of the row again.
 func (p *place) redrive(t *testing.T, which string, to deadletter.Sender) deadletter.Report {
 	t.Helper()
+	p.written(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r, err := deadletter.Redrive(ctx, p.bus.DeadLetters(), to, deadletter.RedriveOptions{

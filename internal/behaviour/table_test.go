@@ -42,6 +42,10 @@ func table() []row {
 			otherwise: "they pass: no order is promised"},
 		{name: "KeepOrder: events of a key wait behind its dead letter, and are released in order", begin: keptInOrder,
 			holds: ordersGroups, otherwise: "refused at the start: no order is promised in groups"},
+		{name: "kill -9 between the dead-letter write and the ack: in the dead letters once", begin: killed, holds: durable,
+			otherwise: "what was delivered is forgotten, and its letter is there"},
+		{name: "dead letters away: the subscription pauses, at most a try a second, others go on", begin: lettersAway, holds: takesBack,
+			otherwise: "nothing is taken back: a bounded number of letters waits in the process, and what is more is counted"},
 		{name: "one poisonous event holds up no other", begin: poison},
 		{name: "Close lets 20 handlers finish, and nothing finished comes again", begin: drained},
 	}
@@ -49,29 +53,36 @@ func table() []row {
 
 func ordersGroups(caps brokers.Capabilities) bool { return caps.Groups && keepsKeys(caps) }
 
+func durable(caps brokers.Capabilities) bool { return caps.Durable }
+
+// takesBack is what a broker with groups does: it wants to know what became of its messages.
+func takesBack(caps brokers.Capabilities) bool { return caps.Groups }
+
 func keepsKeys(caps brokers.Capabilities) bool { return caps.Order != brokers.OrderNone }
 
 // A column is a broker.
 type column struct {
 	name string
 	url  func(t *testing.T) string
+	// brief is the parameter by which the broker delivers soon what a process had that was killed; empty where it does so anyway.
+	brief string
 }
 
 var columns = []column{
-	{"memory", func(*testing.T) string { return "memory://" }},
-	{"redis", func(t *testing.T) string { return testbroker.AnyRedis(t).URL() }},
-	{"redis+stream", func(t *testing.T) string {
+	{name: "memory", url: func(*testing.T) string { return "memory://" }},
+	{name: "redis", url: func(t *testing.T) string { return testbroker.AnyRedis(t).URL() }},
+	{name: "redis+stream", brief: "lease=2s", url: func(t *testing.T) string {
 		return strings.Replace(testbroker.AnyRedis(t).URL(), "redis://", "redis+stream://", 1)
 	}},
-	{"nats", func(t *testing.T) string { return testbroker.AnyNATS(t, testbroker.NATSOptions{}).URL() }},
-	{"nats+js", func(t *testing.T) string {
+	{name: "nats", url: func(t *testing.T) string { return testbroker.AnyNATS(t, testbroker.NATSOptions{}).URL() }},
+	{name: "nats+js", brief: "ack_wait=2s", url: func(t *testing.T) string {
 		return testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true}).JetURL()
 	}},
-	{"kafka", func(t *testing.T) string {
+	{name: "kafka", url: func(t *testing.T) string {
 		opts := testbroker.KafkaOptions{InProcess: os.Getenv(testbroker.EnvRequireReal) != "1" && !testbroker.InstalledKafka()}
 		return testbroker.StartKafka(t, opts).URL() + "?partitions=4&session_timeout=6s"
 	}},
-	{"amqp", func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
+	{name: "amqp", url: func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
 }
 
 // results has what came of each row, by column.
@@ -103,6 +114,7 @@ func TestTheTableOfBehavioursHoldsOnEveryBroker(t *testing.T) {
 func runColumn(t *testing.T, c column, got *results) {
 	rows := table()
 	p := newPlaces(t, c.url(t), len(rows))
+	p.brief = c.brief
 	checks := make([]func(*testing.T), len(rows))
 	for i := range rows {
 		checks[i] = rows[i].begin(p.at(i))
