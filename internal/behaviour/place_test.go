@@ -47,6 +47,8 @@ func newPlaces(t *testing.T, url string, rows int) *places {
 // open opens a bus on which the events of each row go to the row's channel.
 func (ps *places) open(t *testing.T, opts ...bus.Option) *bus.Bus {
 	cfg := bus.Config{URL: ps.url}
+	// A batch may take as long as a busy machine takes. Else its outcome would be unknown after a second, and its events lost, or sent twice.
+	cfg.Publish.SendTimeout, cfg.Publish.Timeout = patience/2, patience
 	for i := range ps.rows {
 		p := place{ps, i}
 		cfg.Rules = append(cfg.Rules, router.Rule{Match: []string{p.eventType()}, Channels: []string{p.channel()}})

@@ -103,7 +103,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.BoolVar(&o.brokers, "brokers", false, "measure Redis Streams, NATS, JetStream and Kafka, in under 10 minutes")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`")
 	fs.Func("row", "measure only what this `regexp` matches: emit, publish, subscribe, memory, latency, waiting, codec, "+
-		"frozen; with -brokers streams, redrive, nats, jetstream, kafka",
+		"frozen; with -brokers streams, redrive, poison, nats, jetstream, kafka",
 		func(s string) (err error) {
 			o.row, err = regexp.Compile(s)
 			return err

@@ -17,6 +17,7 @@ import (
 var brokerExperiments = []experiment{
 	{"streams", streamsRows},
 	{"redrive", redriveRows},
+	{"poison", poisonRows},
 	{"nats", natsRows},
 	{"jetstream", jetstreamRows},
 	{"kafka", kafkaRows},
