@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -88,10 +89,14 @@ func (ps *places) start(t *testing.T) {
 
 // briefly is a URL by which the broker delivers soon what a process had that was killed.
 func (ps *places) briefly() string {
-	if ps.brief == "" {
+	switch {
+	case ps.brief == "":
 		return ps.url
+	case strings.Contains(ps.url, "?"):
+		return ps.url + "&" + ps.brief
+	default:
+		return ps.url + "?" + ps.brief
 	}
-	return ps.url + "?" + ps.brief
 }
 
 func (ps *places) at(row int) *place { return &place{ps, row} }

@@ -68,11 +68,14 @@ type column struct {
 	brief string
 }
 
+// slowly lets a busy machine take longer than the defaults allow.
+const slowly = "?read_timeout=30s&write_timeout=30s"
+
 var columns = []column{
 	{name: "memory", url: func(*testing.T) string { return "memory://" }},
-	{name: "redis", url: func(t *testing.T) string { return testbroker.AnyRedis(t).URL() }},
+	{name: "redis", url: func(t *testing.T) string { return testbroker.AnyRedis(t).URL() + slowly + "&ping_interval=30s" }},
 	{name: "redis+stream", brief: "lease=2s", url: func(t *testing.T) string {
-		return strings.Replace(testbroker.AnyRedis(t).URL(), "redis://", "redis+stream://", 1)
+		return strings.Replace(testbroker.AnyRedis(t).URL(), "redis://", "redis+stream://", 1) + slowly
 	}},
 	{name: "nats", url: func(t *testing.T) string { return testbroker.AnyNATS(t, testbroker.NATSOptions{}).URL() }},
 	{name: "nats+js", brief: "ack_wait=2s", url: func(t *testing.T) string {
