@@ -165,22 +165,7 @@ func TestARedriveOfManyLettersFromRedis(t *testing.T) {
 	if inFull {
 		n = 100_000
 	}
-	for from := 0; from < n; from += 500 {
-		var batch []deadletter.Letter
-		for i := from; i < from+500; i++ {
-			body, err := schema.Encode(schema.Event{ID: fmt.Sprint("e", i), Type: "a.b", Source: "s", Time: time.Now(), Subject: fmt.Sprint("user:", i)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			l := deadletter.Letter{Rev: "r", Subscription: "s", Channel: "x.all", EventID: fmt.Sprint("e", i), EventType: "a.b",
-				Key: fmt.Sprint("user:", i), Body: body, Size: len(body), Last: time.Now().Add(-time.Hour), Error: "no"}
-			l.SetID()
-			batch = append(batch, l)
-		}
-		if err := store.Put(t.Context(), batch...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	putLetters(t, store, n)
 	begin := time.Now()
 	r, err := deadletter.Redrive(t.Context(), store, deadletter.ToChannel(b.Send), deadletter.RedriveOptions{})
 	took := time.Since(begin)
