@@ -66,6 +66,10 @@ const kafkaReadyTimeout = 90 * time.Second
 // StartKafkaServer starts a Kafka and waits until it takes connections. It returns ErrNoServer where there are no jars or
 // no Java. Stop stops it.
 func StartKafkaServer(ctx context.Context, opts KafkaOptions) (*Kafka, error) {
+	return withFreePorts(func() (*Kafka, error) { return startKafka(ctx, opts) })
+}
+
+func startKafka(ctx context.Context, opts KafkaOptions) (*Kafka, error) {
 	k := &Kafka{opts: opts}
 	if opts.InProcess {
 		return k, k.startFake()

@@ -57,6 +57,10 @@ const rabbitProgram = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 // StartRabbitMQServer starts a RabbitMQ and waits until it takes connections. It returns ErrNoServer where none is installed.
 // Stop stops it.
 func StartRabbitMQServer(ctx context.Context, opts RabbitMQOptions) (*RabbitMQ, error) {
+	return withFreePorts(func() (*RabbitMQ, error) { return startRabbitMQ(ctx, opts) })
+}
+
+func startRabbitMQ(ctx context.Context, opts RabbitMQOptions) (*RabbitMQ, error) {
 	r := &RabbitMQ{opts: opts}
 	var err error
 	if r.program, err = findRabbitMQ(); err != nil {
