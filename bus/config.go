@@ -48,6 +48,8 @@ import (
 //	    timeout: 30s                  # of an attempt
 //	    keep_order: true              # later events of a key wait behind one that is a dead letter
 //	    dedup: 24h                    # how long a handled event is known; or off, or {window: 24h, lease: 1m, when_down: handle}
+//	    rate: 100/s, burst 20         # or off
+//	    breaker: 5 failures in 10s, pause 30s    # or off
 //	    stuck: 30s, release key       # after its timeout a handler is given up; or never
 //	ensure_channels: false            # create what is missing at the brokers, at the start
 //

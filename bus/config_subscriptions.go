@@ -34,8 +34,11 @@ type SubscriptionConfig struct {
 	Paused bool
 	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
 	Dedup *DedupConfig
-	// Stuck replaces Subscription.Stuck, where it is not its zero value.
-	Stuck StuckPolicy
+	// Stuck, Rate and Breaker replace those of the Subscription where they are not their zero values. NoRate and NoBreaker turn
+	// off what the code says.
+	Stuck   StuckPolicy
+	Rate    RateLimit
+	Breaker BreakerPolicy
 }
 
 // check reports the first value that cannot be meant.
@@ -51,6 +54,12 @@ func (c SubscriptionConfig) check(name string) error {
 	}
 	if err := c.Stuck.check(c.Timeout); err != nil {
 		return &ConfigError{at + "stuck", err.Error()}
+	}
+	if err := c.Rate.check(); err != nil {
+		return &ConfigError{at + "rate", err.Error()}
+	}
+	if err := c.Breaker.check(); err != nil {
+		return &ConfigError{at + "breaker", err.Error()}
 	}
 	if err := c.Retry.Validate(); err != nil {
 		return &ConfigError{at + "retry", err.Error()}
@@ -94,6 +103,10 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.Paused = c.Paused || s.Paused
 	c.Dedup.apply(&s.Dedup)
 	s.Stuck = cmp.Or(c.Stuck, s.Stuck)
+	s.Rate = cmp.Or(c.Rate, s.Rate)
+	if c.Breaker.Failures != 0 {
+		s.Breaker = c.Breaker
+	}
 	if c.Retry.Attempts != 0 {
 		errs := s.Retry.Errors
 		s.Retry = c.Retry
@@ -142,6 +155,8 @@ type subscriptionFile struct {
 	Dedup       *dedupFile                 `yaml:"dedup"`
 	Stuck       stuckPolicyText            `yaml:"stuck"`
 	KeepOrder   bool                       `yaml:"keep_order"`
+	Rate        rateLimitText              `yaml:"rate"`
+	Breaker     breakerPolicyText          `yaml:"breaker"`
 }
 
 func subscriptionConfigs(files map[string]subscriptionFile) map[string]SubscriptionConfig {
@@ -153,7 +168,8 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 		c := SubscriptionConfig{
 			Retry: RetryPolicy(f.Retry), Concurrency: f.Concurrency, Prefetch: f.Prefetch, Timeout: time.Duration(f.Timeout),
 			Dedup: f.Dedup.config(), KeepOrder: f.KeepOrder,
-			Stuck: StuckPolicy(f.Stuck), Priorities: Priorities(f.Priorities), Paused: f.Paused,
+			Stuck: StuckPolicy(f.Stuck), Rate: RateLimit(f.Rate), Breaker: BreakerPolicy(f.Breaker),
+			Priorities: Priorities(f.Priorities), Paused: f.Paused,
 		}
 		for e, p := range f.Errors {
 			if c.Errors == nil {
@@ -164,6 +180,28 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 		out[name] = c
 	}
 	return out
+}
+
+type rateLimitText RateLimit
+
+// UnmarshalYAML reads a limit as ParseRateLimit does.
+func (r *rateLimitText) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := ParseRateLimit(s)
+		*r = rateLimitText(v)
+		return err
+	})
+}
+
+type breakerPolicyText BreakerPolicy
+
+// UnmarshalYAML reads a policy as ParseBreakerPolicy does.
+func (p *breakerPolicyText) UnmarshalYAML(unmarshal func(any) error) error {
+	return yamlfile.Text(unmarshal, func(s string) error {
+		v, err := ParseBreakerPolicy(s)
+		*p = breakerPolicyText(v)
+		return err
+	})
 }
 
 type stuckPolicyText StuckPolicy

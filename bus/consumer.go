@@ -46,23 +46,26 @@ type consumer struct {
 	ticker   *time.Timer
 	watching bool // the ticker runs
 
+	gate *gate // nil where nothing is ever shut out
+
 	counts SubscriptionStats // guarded by sched.mu
 }
 
 // newConsumer makes the consumer of a subscription that reads the given feeds.
-func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []brokers.Pattern) *consumer {
-	c := &consumer{bus: b, name: s.Name, sub: s, feeds: feeds, wanted: wanted}
+func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []brokers.Pattern) (c *consumer, err error) {
+	c = &consumer{bus: b, name: s.Name, sub: s, feeds: feeds, wanted: wanted}
 	for _, f := range feeds {
 		f.c = c
 	}
-	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.hire(nil) })
+	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.hire(nil) }, c.lets)
 	c.sched.halted = s.Paused
 	if len(feeds) > 1 || len(channels) > 1 || !channels[0].Literal() {
 		c.window = newWindow(windowSize)
 	}
 	c.bound = s.Stuck.bound(s.Timeout)
 	c.handler, c.outer = c.attempt(), c.aroundAttempts()
-	return c
+	c.gate, err = c.newGate()
+	return c, err
 }
 
 // caps are what all brokers promise that the subscription reads, and the strongest order that one of them keeps.
@@ -181,6 +184,9 @@ func (c *consumer) stats() SubscriptionStats {
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
 	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.Concurrency)
+	if c.gate != nil && c.gate.breaker != nil {
+		st.Breaker, st.BreakerOpened = c.gate.breaker.state, c.gate.breaker.opened
+	}
 	st.Paused, st.Ready = c.sched.halted, true
 	for _, f := range c.feeds {
 		st.Ready = st.Ready && f.isReady()

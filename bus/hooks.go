@@ -23,6 +23,17 @@ type Hooks struct {
 	// Gap is told of each interval in which a subscription may have missed messages. It runs on the goroutine that
 	// receives, which it holds up.
 	Gap func(Gap)
+	// Breaker is told of each change of a subscription's breaker, in order. It runs on a handler's goroutine, which it holds up, or
+	// on a timer's.
+	Breaker func(BreakerChange)
+}
+
+// BreakerChange is a change of a subscription's breaker.
+type BreakerChange struct {
+	Subscription string
+	From, To     BreakerState
+	// Err is the failure by which it opened.
+	Err error
 }
 
 // Dropped is a message that was given up. Its message is a copy that the hook may keep, and may give to [Bus.Send].

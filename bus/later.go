@@ -106,7 +106,7 @@ func (s *scheduler) drain() {
 	for it := range s.parked {
 		s.unpark(it)
 	}
-	s.wakeReady() // what a subscription holds that is halted
+	s.wakeReady() // what a subscription holds that is halted, or shut out by its gate
 }
 
 // maxPast bounds what a subscription remembers of events that it gave back to the broker for a later attempt.

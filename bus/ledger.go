@@ -112,6 +112,9 @@ type SubscriptionStats struct {
 	// Stuck counts the handlers that were given up, since they ignored the end of their context, and Late those of them that have
 	// returned after all. Their events are among Failed, unless a shutdown gave them back.
 	Stuck, Late int64
+	// Breaker is the state of the subscription's breaker, and BreakerOpened counts how often it has opened.
+	Breaker       BreakerState
+	BreakerOpened int64
 	// Retries counts attempts after the first one.
 	Retries int64
 	// Panics counts those of handlers, contained.

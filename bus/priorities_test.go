@@ -33,7 +33,7 @@ type modelled struct {
 
 func newLanesModel(t *testing.T, held int) *lanesModel {
 	m := &lanesModel{t: t, behind: make(map[string][]*modelled)}
-	m.s = newScheduler(held, 1<<20, 1, func() {})
+	m.s = newScheduler(held, 1<<20, 1, func() {}, func() bool { return true })
 	return m
 }
 
@@ -192,7 +192,7 @@ func TestWithoutPrioritiesTheOrderIsThatOfArrival(t *testing.T) {
 func BenchmarkTake(b *testing.B) {
 	for _, mix := range []int{1, 4} {
 		b.Run(fmt.Sprint(mix, " priorities"), func(b *testing.B) {
-			s := newScheduler(1<<20, 1<<30, 1, func() {})
+			s := newScheduler(1<<20, 1<<30, 1, func() {}, func() bool { return true })
 			for i := range 1000 {
 				it := &item{lane: uint8(i % mix)}
 				s.add(it)

@@ -49,7 +49,8 @@ type item struct {
 // wake-ups.
 type scheduler struct {
 	maxItems, maxBytes, maxWorkers int
-	spawn                          func() // starts a worker
+	spawn                          func()      // starts a worker
+	lets                           func() bool // reports whether an item may be taken now; where not, wakeReady follows
 
 	mu      sync.Mutex
 	ready   readyQueue
@@ -97,9 +98,10 @@ func (q *itemQueue) pop() *item {
 	return it
 }
 
-func newScheduler(maxItems, maxBytes, maxWorkers int, spawn func()) *scheduler {
+func newScheduler(maxItems, maxBytes, maxWorkers int, spawn func(), lets func() bool) *scheduler {
 	s := &scheduler{
-		maxItems: maxItems, maxBytes: maxBytes, maxWorkers: maxWorkers, spawn: spawn, keys: make(map[string]*item),
+		maxItems: maxItems, maxBytes: maxBytes, maxWorkers: maxWorkers, spawn: spawn, lets: lets,
+		keys: make(map[string]*item),
 	}
 	s.room.L, s.work.L = &s.mu, &s.mu
 	return s
@@ -179,7 +181,7 @@ func (s *scheduler) next() *item {
 
 // take returns the next item that is ready; nil where there is none, or none is to be taken.
 func (s *scheduler) take() *item {
-	if s.stands() {
+	if s.stands() || s.ready.empty() || !s.lets() {
 		return nil
 	}
 	return s.ready.pop()

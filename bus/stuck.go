@@ -175,12 +175,15 @@ func (c *consumer) watchAttempts() {
 	c.ticker = time.AfterFunc(tick, c.lookAtWorkers)
 }
 
-// unwatch ends the looking, so that a timer keeps no bus that is closed.
+// unwatch ends the timers, so that they keep no bus that is closed.
 func (c *consumer) unwatch() {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	if c.ticker != nil {
 		c.ticker.Stop()
+	}
+	if c.gate != nil && c.gate.timer != nil {
+		c.gate.timer.Stop()
 	}
 }
 
@@ -232,17 +235,21 @@ func (c *consumer) leaveBehind(w *worker, n uint64) {
 	if attempt := max(it.attempt, 1) + int((n-w.watch.first)/2); attempt > 1 {
 		err = &middleware.AttemptsError{Attempts: attempt, Err: err}
 	}
-	st := w.stray
-	c.hire(func() { c.settleStuck(it, st, err) })
+	st, gone := w.stray, worker{c: c, probe: w.probe} // w itself is the stray's
+	c.hire(func() {
+		gone.ended(err)
+		c.settleStuck(it, st, &gone, err)
+	})
 	c.workers.Done() // it is not waited for
 }
 
-// settleStuck ends the event of a stray.
-func (c *consumer) settleStuck(it *item, st *stray, err error) {
+// settleStuck ends the event of a stray, in the place of the worker that is gone.
+func (c *consumer) settleStuck(it *item, st *stray, gone *worker, err error) {
 	o := outcomeFailed
 	_ = c.bus.contain("subscription "+c.name, func() { o = c.failed(it, err) })
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
+	gone.passed()
 	c.measure(it)
 	c.settleItem(it, o)
 	st.settled = true

@@ -234,6 +234,7 @@ func TestOnlyAnAttemptCanBeStuck(t *testing.T) {
 			t.Errorf("the books say %+v, and the letters %+v", st, got)
 		}
 		close(release)
+		time.Sleep(time.Second)
 	})
 }
 
@@ -262,6 +263,7 @@ func TestTheLetterOfAStuckEventIsWrittenBeforeItsAck(t *testing.T) {
 			t.Errorf("%d were settled, %d letters", settled(), len(lettersOf(t, store)))
 		}
 		close(h.release)
+		time.Sleep(time.Second)
 	})
 }
 

@@ -64,6 +64,10 @@ type Subscription struct {
 	Timeout time.Duration
 	// Stuck is what becomes of a handler that ignores the end of its context: by default it is given up 30 s after its Timeout.
 	Stuck StuckPolicy
+	// Rate bounds how many events are handed to the handler in a time. Its zero value is no limit.
+	Rate RateLimit
+	// Breaker pauses the subscription while its handler fails again and again. Its zero value is no breaker.
+	Breaker BreakerPolicy
 	// Retry is how often an event is tried, and when. Its zero value makes the default number of attempts; a single attempt
 	// is Attempts: 1. A wait of more than Retry.InPlace keeps no worker: the broker delivers the event again where it can
 	// delay and promises no order; elsewhere the event waits here, and with it the later ones of its key.
@@ -174,7 +178,7 @@ func (b *Bus) prepare(s Subscription) (*consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConsumer(b, s, feeds, channels, wanted), nil
+	return newConsumer(b, s, feeds, channels, wanted)
 }
 
 // feeds says which broker is to be read for which of a subscription's channels.
@@ -224,7 +228,7 @@ func (s *Subscription) check() error {
 	if s.Concurrency < 0 || s.Prefetch < 0 {
 		errs = append(errs, errors.New("a negative Concurrency or Prefetch cannot be meant"))
 	}
-	errs = append(errs, s.Retry.Validate(), s.Stuck.check(s.Timeout))
+	errs = append(errs, s.Retry.Validate(), s.Stuck.check(s.Timeout), s.Rate.check(), s.Breaker.check())
 	seen := make(map[string]bool)
 	for _, h := range s.Handlers {
 		if h.handle == nil {

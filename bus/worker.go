@@ -20,12 +20,13 @@ type worker struct {
 	watch   watch
 	it      *item  // being handled, or nil. Guarded by sched.mu
 	stray   *stray // what it is since its event was taken over; set under sched.mu before the watch says so
+	probe   bool   // its event is to find out whether the breaker can close. Changed by itself, under sched.mu
 }
 
 // hire starts a worker, which does something else first where that is not nil. It is called with the lock held.
 func (c *consumer) hire(first func()) {
 	w := &worker{c: c}
-	w.handler = router.Chain(w.watch.during(c.handler), c.outer...)
+	w.handler = router.Chain(w.withBreaker(w.watch.during(c.handler)), c.outer...)
 	if c.crew == nil {
 		c.crew = make(map[*worker]struct{})
 	}
@@ -73,6 +74,7 @@ func (w *worker) work() {
 // begin is called with the lock held.
 func (w *worker) begin(it *item) {
 	w.it, w.watch.first = it, w.watch.state.Load()
+	w.pass(it)
 	w.c.watchAttempts()
 }
 
@@ -83,6 +85,7 @@ func (w *worker) finish(it *item, o outcome) {
 		return
 	}
 	w.it = nil
+	w.passed()
 	w.c.finish(it, o)
 }
 
@@ -107,6 +110,7 @@ func (w *worker) died(p any) {
 	case !w.watch.abort():
 		o = outcomeLate
 	case it != nil:
+		w.ended(err)
 		o = c.failed(it, err)
 	}
 	s.mu.Lock()
@@ -197,7 +201,7 @@ func (c *consumer) unhandled(it *item, err error) outcome {
 			c.notePanic(p.Value, p.Stack) // of the payload's own methods, contained by schema
 		}
 		o = c.failed(it, err)
-	case outcomeLater:
+	case outcomeLater, outcomePaused:
 		errors.As(err, &it.later)
 	case outcomeDuplicate:
 		c.leaveLine(it)
@@ -220,15 +224,19 @@ const (
 	outcomeLater  // the next attempt is far away
 	outcomeLate   // the event was taken over
 	outcomeBehind // it waits in the dead letters, behind an earlier event of its key
+	outcomePaused // it is ready again, behind the others
 )
 
 // outcome decides what an error of the chain means.
 func (c *consumer) outcome(err error) outcome {
 	var drop *router.DropError
 	var later *middleware.LaterError
+	var paused *pausedError
 	switch {
 	case errors.Is(err, middleware.ErrDuplicate):
 		return outcomeDuplicate
+	case errors.As(err, &paused) && errors.As(err, &later):
+		return outcomePaused
 	case errors.As(err, &later):
 		return outcomeLater
 	case errors.As(err, &drop):
@@ -242,6 +250,10 @@ func (c *consumer) outcome(err error) outcome {
 
 // finish counts and settles an item by its outcome. It is called with the lock held.
 func (c *consumer) finish(it *item, o outcome) {
+	if o == outcomePaused {
+		c.again(it)
+		return
+	}
 	c.measure(it)
 	if o == outcomeLater {
 		c.putOff(it)

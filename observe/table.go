@@ -185,6 +185,15 @@ var ofSubscriptions = readings[bus.SubscriptionStats]{
 		value:  func(s bus.SubscriptionStats) float64 { return float64(s.Retries) },
 	},
 	{
+		Metric: largest(gauge("subscription_breaker_state",
+			"2 while the breaker is open and no event is handed out, 1 while it is half open.", labelSubscription)),
+		value: func(s bus.SubscriptionStats) float64 { return float64(s.Breaker) },
+	},
+	{
+		Metric: counter("subscription_breaker_opened", "How often the breaker has opened.", labelSubscription),
+		value:  func(s bus.SubscriptionStats) float64 { return float64(s.BreakerOpened) },
+	},
+	{
 		Metric: counter("subscription_stuck",
 			"Handlers that were given up, since they ignored the end of their context.", labelSubscription),
 		value: func(s bus.SubscriptionStats) float64 { return float64(s.Stuck) },

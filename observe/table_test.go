@@ -36,6 +36,8 @@ func fill(v reflect.Value, path string, want map[string]float64, next *float64) 
 		switch x := f.Addr().Interface().(type) {
 		case *int64:
 			*x = number()
+		case *bus.BreakerState:
+			*x, want[path+name] = bus.BreakerOpen, float64(bus.BreakerOpen)
 		case *bool:
 			*x, want[path+name] = true, 1
 		case *error:

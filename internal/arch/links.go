@@ -24,6 +24,7 @@ const (
 	uuid    = "github.com/google/uuid"             // event ids
 	jsonV2  = "github.com/go-json-experiment/json" // payloads: case-sensitive, duplicates refused
 	yaml    = "github.com/goccy/go-yaml"           // errors with line, column and caret
+	xTime   = "golang.org/x/time"                  // the arithmetic of rates
 	goRedis = "github.com/redis/go-redis/v9"       // and what it needs itself:
 	xxhash  = "github.com/cespare/xxhash/v2"
 	atomic  = "go.uber.org/atomic"
@@ -74,6 +75,7 @@ const (
 var (
 	schemaLinks = []string{uuid, jsonV2}
 	routerLinks = append([]string{yaml}, schemaLinks...)
+	busLinks    = append([]string{xTime}, routerLinks...)
 	sqliteLinks = []string{sqlite, "modernc.org/libc", "modernc.org/mathutil", "modernc.org/memory", humanize, bigfft, sys, uuid}
 	redisLinks  = []string{goRedis, xxhash, atomic, sys}
 	natsLinks   = []string{natsGo, nkeys, nuid, compress, crypto, sys}
@@ -98,17 +100,17 @@ var links = map[string][]string{
 	"brokers/kafka":           kafkaLinks,
 	"brokers/rabbitmq":        {amqp091},
 	"brokers/all":             slices.Concat(formatLinks, natsLinks, kafkaLinks, []string{amqp091}),
-	"bus":                     routerLinks,
-	"health":                  routerLinks,
-	"observe":                 routerLinks,
-	"observe/otel":            slices.Concat(otelLinks, routerLinks),
-	"observe/prometheus":      slices.Concat(promLinks, routerLinks),
-	"bustest":                 routerLinks,
+	"bus":                     busLinks,
+	"health":                  busLinks,
+	"observe":                 busLinks,
+	"observe/otel":            slices.Concat(otelLinks, busLinks),
+	"observe/prometheus":      slices.Concat(promLinks, busLinks),
+	"bustest":                 busLinks,
 	"store/deadletter":        nil,
 	"store/dedup":             nil,
 	"store/redis":             redisLinks,
 	"store/sqlite":            sqliteLinks,
-	"watermill":               append([]string{watermill, pkgErrors, shortuuid, ulid}, routerLinks...),
+	"watermill":               append([]string{watermill, pkgErrors, shortuuid, ulid}, busLinks...),
 }
 
 var linkRules = []Rule{

@@ -44,7 +44,7 @@ import _ "github.com/eventbus-go/eventbus/brokers/memory"`), nil, []string{"brok
 )`), nil, nil},
 	},
 	"a package links what the table says and nothing else": {
-		{"a client library in the bus", nil, []Package{{"bus", append(slices.Clone(routerLinks), goRedis)}},
+		{"a client library in the bus", nil, []Package{{"bus", append(slices.Clone(busLinks), goRedis)}},
 			[]string{"bus it links " + goRedis}},
 		{"a package that is not listed", nil, []Package{{"store", nil}}, []string{"store not in the table"}},
 		{"a dependency that is gone", nil, []Package{{"schema", []string{uuid}}}, []string{"schema it does not any more"}},

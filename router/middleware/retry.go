@@ -41,7 +41,8 @@ func WithRandom(fn func() float64) RetryOption {
 
 // Later makes Retry return a [*LaterError] instead of waiting longer than the policy's InPlace: for a caller that can hand the
 // event over again when its time has come, and go on with others until then. Such a caller gives the number of the next
-// attempt by router.WithAttempt.
+// attempt by router.WithAttempt. A LaterError that comes from inside, of something that did not want the handler to be called, or its
+// failure to count, is returned at once, and is no attempt.
 func Later() RetryOption {
 	return func(r *retrier) { r.later = true }
 }
@@ -86,6 +87,11 @@ type retrier struct {
 func (r *retrier) again(ctx context.Context, e schema.Event, next router.Handler, err error) error {
 	var past history
 	for n := router.Attempt(ctx); ; n++ {
+		if r.later {
+			if later := new(LaterError); errors.As(err, &later) {
+				return &LaterError{After: later.After, Attempt: n - 1, AnyOrder: later.AnyOrder, Err: later.Err, History: past}
+			}
+		}
 		past = past.add(n, err)
 		if final(err) {
 			return past.end(err)
