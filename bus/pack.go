@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
 )
 
@@ -59,9 +60,30 @@ type packer struct {
 	ids    schema.IDSource
 	buf    []byte
 	packed []packed
+	last   routed
 
 	packOnly bool    // nothing is sent by the call
 	traces   []trace // what is to be told of the outcome
+}
+
+// A routed is the answer of the router for one kind of event.
+type routed struct {
+	typ, source string
+	priority    schema.Priority
+	route       *router.Route
+}
+
+// route asks the router, unless the event is of the kind that it was asked for last: most callers emit one kind, and
+// comparing it costs less than hashing it.
+func (p *packer) route(r *router.Router, e *schema.Event) (*router.Route, error) {
+	if l := &p.last; l.route != nil && l.typ == e.Type && l.source == e.Source && l.priority == e.Priority {
+		return l.route, nil
+	}
+	route, err := r.Route(e.Type, e.Source, e.Priority)
+	if err == nil {
+		p.last = routed{e.Type, e.Source, e.Priority, route}
+	}
+	return route, err
 }
 
 // packerPool reuses packers. A packer that one huge event has grown is not kept.
@@ -107,7 +129,7 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 	if err := e.Validate(b.forbidden); err != nil {
 		return stageValidate, err
 	}
-	route, err := b.router.Route(e.Type, e.Source, e.Priority)
+	route, err := p.route(b.router, &e)
 	if err != nil {
 		return stageRoute, err
 	}

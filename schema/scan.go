@@ -63,7 +63,9 @@ func skipObject(b []byte, i, depth int, keys *keyList) (int, *DecodeError) {
 		if keys != nil {
 			keys.add(key)
 		}
-		if i, err = skipValue(b, i, depth+1, keys); err != nil {
+		if end, ok := skipPlainString(b, i); ok {
+			i = end
+		} else if i, err = skipValue(b, i, depth+1, keys); err != nil {
 			return i, err
 		}
 		if i, last, err = skipComma(b, i, '}'); last || err != nil {
@@ -83,7 +85,9 @@ func skipArray(b []byte, i, depth int, keys *keyList) (int, *DecodeError) {
 	for {
 		var err *DecodeError
 		var last bool
-		if i, err = skipValue(b, i, depth+1, keys); err != nil {
+		if end, ok := skipPlainString(b, i); ok {
+			i = end
+		} else if i, err = skipValue(b, i, depth+1, keys); err != nil {
 			return i, err
 		}
 		if i, last, err = skipComma(b, i, ']'); last || err != nil {
@@ -123,6 +127,9 @@ func skipKey(b []byte, i int) (next int, key span, err *DecodeError) {
 
 // skipComma walks over what follows a value: a comma up to the next value or key, or the closing bracket.
 func skipComma(b []byte, i int, closing byte) (next int, last bool, err *DecodeError) {
+	if i+1 < len(b) && b[i] == ',' && b[i+1] > ' ' {
+		return i + 1, false, nil // the rule: no white space
+	}
 	i = skipSpace(b, i)
 	switch {
 	case i < len(b) && b[i] == ',':
@@ -212,6 +219,16 @@ func skipString(b []byte, i int) (end int, escaped bool, err *DecodeError) {
 			return i, escaped, err
 		}
 	}
+}
+
+// skipPlainString walks over a string without escapes, which is most of what a payload consists of. ok is false for any
+// other value, and for what is none.
+func skipPlainString(b []byte, i int) (end int, ok bool) {
+	if i >= len(b) || b[i] != '"' {
+		return i, false
+	}
+	end = skipPlain(b, i+1)
+	return end + 1, end < len(b) && b[end] == '"'
 }
 
 // skipPlain returns the index of the first byte that ends a string or needs a closer look. It takes eight bytes at a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -126,20 +127,23 @@ func (p *publication) bytesToCopy() int {
 	return need
 }
 
-// A slab is the block that bodies are being copied into.
+// A slab is the block that bodies are being copied into. It is a Builder because that is how to get memory which is not
+// cleared before it is written; nobody modifies a body.
 type slab struct {
-	block []byte
+	block strings.Builder
 	need  int // bytes still to be copied
 }
 
 func (s *slab) copy(body []byte) []byte {
-	if cap(s.block)-len(s.block) < len(body) {
-		s.block = make([]byte, 0, max(len(body), min(s.need, slabSize)))
+	if s.block.Cap()-s.block.Len() < len(body) {
+		s.block = strings.Builder{}
+		s.block.Grow(max(len(body), min(s.need, slabSize)))
 	}
 	s.need -= len(body)
-	start := len(s.block)
-	s.block = append(s.block, body...)
-	return s.block[start:len(s.block):len(s.block)]
+	start := s.block.Len()
+	s.block.Write(body)
+	text := s.block.String()[start:]
+	return unsafe.Slice(unsafe.StringData(text), len(text))
 }
 
 // sameBytes reports whether a and b are the same memory.
