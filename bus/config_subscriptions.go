@@ -30,6 +30,8 @@ type SubscriptionConfig struct {
 	KeepOrder bool
 	// Priorities replaces that of the Subscription.
 	Priorities Priorities
+	// Batch replaces those fields of Subscription.Batch that are not 0.
+	Batch BatchConfig
 	// Paused has the subscription begin paused, whatever the code says; see [Sub.Resume].
 	Paused bool
 	// Dedup is what is said of Subscription.Dedup; nil leaves it as it is.
@@ -49,6 +51,7 @@ func (c SubscriptionConfig) check(name string) error {
 		inRange(at+"prefetch", c.Prefetch, 0, 1<<24),
 		inRange(at+"timeout", c.Timeout, NoTimeout, 24*time.Hour),
 		c.Dedup.check(at+"dedup"),
+		c.Batch.check(at+"batch."),
 	); err != nil {
 		return err
 	}
@@ -101,6 +104,8 @@ func (c SubscriptionConfig) apply(s *Subscription, named []namedError) error {
 	s.KeepOrder = s.KeepOrder || c.KeepOrder
 	s.Priorities = cmp.Or(c.Priorities, s.Priorities)
 	s.Paused = c.Paused || s.Paused
+	s.Batch.MaxEvents = cmp.Or(c.Batch.MaxEvents, s.Batch.MaxEvents)
+	s.Batch.MaxWait = cmp.Or(c.Batch.MaxWait, s.Batch.MaxWait)
 	c.Dedup.apply(&s.Dedup)
 	s.Stuck = cmp.Or(c.Stuck, s.Stuck)
 	s.Rate = cmp.Or(c.Rate, s.Rate)
@@ -152,6 +157,7 @@ type subscriptionFile struct {
 	Timeout     duration                   `yaml:"timeout"`
 	Priorities  prioritiesText             `yaml:"priorities"`
 	Paused      bool                       `yaml:"paused"`
+	Batch       batchFile                  `yaml:"batch"`
 	Dedup       *dedupFile                 `yaml:"dedup"`
 	Stuck       stuckPolicyText            `yaml:"stuck"`
 	KeepOrder   bool                       `yaml:"keep_order"`
@@ -170,6 +176,7 @@ func subscriptionConfigs(files map[string]subscriptionFile) map[string]Subscript
 			Dedup: f.Dedup.config(), KeepOrder: f.KeepOrder,
 			Stuck: StuckPolicy(f.Stuck), Rate: RateLimit(f.Rate), Breaker: BreakerPolicy(f.Breaker),
 			Priorities: Priorities(f.Priorities), Paused: f.Paused,
+			Batch: BatchConfig{f.Batch.MaxEvents, time.Duration(f.Batch.MaxWait)},
 		}
 		for e, p := range f.Errors {
 			if c.Errors == nil {
@@ -224,6 +231,12 @@ func (p *retryPolicyText) UnmarshalYAML(unmarshal func(any) error) error {
 		*p = retryPolicyText(v)
 		return err
 	})
+}
+
+// batchFile is the shape of a BatchConfig.
+type batchFile struct {
+	MaxEvents int      `yaml:"max_events"`
+	MaxWait   duration `yaml:"max_wait"`
 }
 
 type prioritiesText Priorities

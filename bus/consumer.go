@@ -57,12 +57,15 @@ func newConsumer(b *Bus, s Subscription, feeds []*feed, channels, wanted []broke
 	for _, f := range feeds {
 		f.c = c
 	}
-	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.Concurrency, func() { c.hire(nil) }, c.lets)
+	c.sched = newScheduler(s.Prefetch, max(maxHeldBytes, b.limits.MaxEventBytes), s.workers(), func() { c.hire(nil) }, c.lets)
 	c.sched.halted = s.Paused
 	if len(feeds) > 1 || len(channels) > 1 || !channels[0].Literal() {
 		c.window = newWindow(windowSize)
 	}
 	c.bound = s.Stuck.bound(s.Timeout)
+	if s.BatchHandler != nil {
+		c.bound = batchBound(c.bound, s.Batch)
+	}
 	c.handler, c.outer = c.attempt(), c.aroundAttempts()
 	c.gate, err = c.newGate()
 	return c, err
@@ -80,13 +83,19 @@ func (c *consumer) caps() brokers.Capabilities {
 
 // attempt wraps the subscription's handler, once, in what is done for each attempt.
 func (c *consumer) attempt() router.Handler {
+	timeout := c.sub.Timeout
 	h := c.sub.Handler
-	if h == nil {
+	switch {
+	case c.sub.BatchHandler != nil:
+		b := newBatcher(c)
+		c.sched.crowded = b.nudge
+		h, timeout = b.handle, NoTimeout // that is the batch's
+	case h == nil:
 		h = dispatch(c.sub.Handlers)
 	}
 	h = router.Chain(router.Chain(h, c.sub.Middleware...), c.bus.mw...)
 	h = middleware.Recover(c.panicked)(h)
-	return middleware.Timeout(c.sub.Timeout)(h)
+	return middleware.Timeout(timeout)(h)
 }
 
 // aroundAttempts is what wraps an event's attempts.
@@ -183,7 +192,7 @@ func (c *consumer) stats() SubscriptionStats {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	st := c.counts.snapshot()
-	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.Concurrency)
+	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.workers())
 	if c.gate != nil && c.gate.breaker != nil {
 		st.Breaker, st.BreakerOpened = c.gate.breaker.state, c.gate.breaker.opened
 	}

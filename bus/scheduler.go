@@ -67,6 +67,8 @@ type scheduler struct {
 	parked   map[*item]*time.Timer // held, and waiting for their next attempt
 	draining bool                  // nothing is parked any more
 	paused   int                   // for how many reasons no item is taken
+	behind   int                   // how many wait for one of their key
+	crowded  func()                // told that one does while nothing is ready; may be nil
 	halted   bool                  // by Sub.Pause
 
 	room sync.Cond
@@ -136,6 +138,10 @@ func (s *scheduler) add(it *item) {
 	s.keys[it.key] = it
 	if last != nil {
 		last.sameKey = it
+		s.behind++
+		if s.crowded != nil && s.ready.empty() {
+			s.crowded()
+		}
 		return
 	}
 	s.makeReady(it)
@@ -207,6 +213,7 @@ func (s *scheduler) follow(it, running *item) {
 	it.key, it.sameKey = running.key, nil
 	s.keys[running.key].sameKey = it
 	s.keys[running.key] = it
+	s.behind++
 }
 
 // releaseKey makes the next item of a key ready. It is called with the lock held.
@@ -214,6 +221,7 @@ func (s *scheduler) releaseKey(it *item) {
 	switch {
 	case it.key == "":
 	case it.sameKey != nil:
+		s.behind--
 		it.sameKey.orphaned = it.orphaned
 		s.makeReady(it.sameKey)
 	default:

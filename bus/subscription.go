@@ -45,6 +45,12 @@ type Subscription struct {
 	// wanted ones.
 	Handlers []TypedHandler
 
+	// BatchHandler handles events in batches, instead of Handler and Handlers: up to Concurrency batches at once, never two events
+	// of one key in them. Middleware wraps each event's way into its batch.
+	BatchHandler BatchHandler
+	// Batch says how large a batch is, and how long it may take to form.
+	Batch BatchConfig
+
 	// Group shares the events among all subscriptions, in all processes, that name the same group; empty means that this
 	// subscription sees every event. It needs a broker with consumer groups.
 	Group string
@@ -217,8 +223,11 @@ func (s *Subscription) check() error {
 		errs = append(errs, errors.New("there is no Name: logs and counters need one"))
 	}
 	switch {
+	case s.BatchHandler != nil && (s.Handler != nil || len(s.Handlers) > 0):
+		errs = append(errs, errors.New("a BatchHandler is set beside Handler or Handlers: choose one"))
+	case s.BatchHandler != nil:
 	case s.Handler == nil && len(s.Handlers) == 0:
-		errs = append(errs, errors.New("there is no handler: set Handler, or Handlers with bus.On"))
+		errs = append(errs, errors.New("there is no handler: set Handler, Handlers with bus.On, or BatchHandler"))
 	case s.Handler != nil && len(s.Handlers) > 0:
 		errs = append(errs, errors.New("both Handler and Handlers are set: choose one"))
 	}
@@ -228,7 +237,7 @@ func (s *Subscription) check() error {
 	if s.Concurrency < 0 || s.Prefetch < 0 {
 		errs = append(errs, errors.New("a negative Concurrency or Prefetch cannot be meant"))
 	}
-	errs = append(errs, s.Retry.Validate(), s.Stuck.check(s.Timeout), s.Rate.check(), s.Breaker.check())
+	errs = append(errs, s.checkBatch(), s.Retry.Validate(), s.Stuck.check(s.Timeout), s.Rate.check(), s.Breaker.check())
 	seen := make(map[string]bool)
 	for _, h := range s.Handlers {
 		if h.handle == nil {
@@ -248,7 +257,10 @@ func (s *Subscription) setDefaults() {
 	if s.Prefetch == 0 {
 		s.Prefetch = DefaultPrefetch
 	}
-	s.Prefetch = max(s.Prefetch, s.Concurrency)
+	if s.BatchHandler != nil {
+		s.Batch = s.Batch.orDefaults()
+	}
+	s.Prefetch = max(s.Prefetch, s.workers())
 	if s.Priorities == 0 {
 		s.Priorities = PrioritiesOn
 	}
@@ -297,4 +309,12 @@ func matchesAny(patterns []brokers.Pattern, name string) bool {
 		}
 	}
 	return false
+}
+
+// workers is how many events are on their way through the chain at once.
+func (s *Subscription) workers() int {
+	if s.BatchHandler != nil {
+		return s.Concurrency * s.Batch.MaxEvents
+	}
+	return s.Concurrency
 }
