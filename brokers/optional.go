@@ -73,3 +73,19 @@ type Unrouter interface {
 	// concurrent use.
 	Unroutable() int64
 }
+
+// A Batcher is a Conn that says how large a batch is worth making for its broker. It is optional: a bus asserts it when it opens the
+// connection, and assumes 1,024 messages and 1 MiB of a Conn that is none.
+type Batcher interface {
+	// Batch returns from when on a larger batch gains nothing. It is advice for the caller of Publish, which takes any batch.
+	// It does no I/O, returns the same as long as the connection is open, and is safe for concurrent use.
+	Batch() Batch
+}
+
+// A Batch is the size of one. A bus ends a batch before the message with which it would exceed either limit.
+type Batch struct {
+	// Messages is how many, at least 1.
+	Messages int
+	// Bytes is how many bytes their bodies have together, at least 1.
+	Bytes int
+}

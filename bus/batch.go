@@ -6,11 +6,25 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// Bounds of a batch. 1,024 messages is where go-redis pipelines stop gaining; a megabyte is a socket buffer's worth.
-const (
-	maxBatchMessages = 1024
-	maxBatchBytes    = 1 << 20
+// defaultBatch is for drivers that say nothing: 1,024 messages is where go-redis pipelines stop gaining; a megabyte is a socket
+// buffer's worth. maxBatch bounds what a driver may ask for, since a lane holds a batch beside what is queued.
+var (
+	defaultBatch = brokers.Batch{Messages: 1024, Bytes: 1 << 20}
+	maxBatch     = brokers.Batch{Messages: 1 << 14, Bytes: 16 << 20}
 )
+
+// batchOf returns the size of the batches for a connection.
+func batchOf(conn brokers.Conn) brokers.Batch {
+	b, ok := conn.(brokers.Batcher)
+	if !ok {
+		return defaultBatch
+	}
+	size := b.Batch()
+	return brokers.Batch{
+		Messages: min(max(size.Messages, 1), maxBatch.Messages),
+		Bytes:    min(max(size.Bytes, 1), maxBatch.Bytes),
+	}
+}
 
 // A batch is what one call of a driver's Publish carries. Its messages are still queued for the ledger.
 type batch struct {
@@ -35,7 +49,7 @@ func (l *lane) take(b *batch, maxEvents int) (ok, closed bool) {
 			break
 		}
 		n := len(next.channels)
-		if len(b.entries) > 0 && (len(b.msgs)+n > maxBatchMessages || bytes+n*len(next.body) > maxBatchBytes) {
+		if len(b.entries) > 0 && (len(b.msgs)+n > l.batch.Messages || bytes+n*len(next.body) > l.batch.Bytes) {
 			break
 		}
 		bytes += n * len(next.body)

@@ -57,7 +57,7 @@ func (p *callPool) put(c *call) {
 	c.mu.Lock()
 	done := c.left == 0
 	c.mu.Unlock()
-	if !done || len(c.slots) > maxBatchMessages {
+	if !done || len(c.slots) > defaultBatch.Messages {
 		return
 	}
 	select {

@@ -6,10 +6,6 @@ import "github.com/eventbus-go/eventbus/schema"
 // a chunk held back by a single event costs no more than this.
 const chunkBytes = 64 << 10
 
-// freeChunks is how many empty chunks a lane keeps for reuse: what a full batch needs, and no more, so that a burst is
-// given back to the garbage collector.
-const freeChunks = 16
-
 // A chunk holds the bodies of queued events. It is reused once all of them are settled, unless a driver may still be
 // reading it.
 type chunk struct {
@@ -23,6 +19,9 @@ type chunk struct {
 type chunkStore struct {
 	open [4]*chunk
 	free []*chunk
+	// spare is how many empty chunks are kept for reuse: what a full batch needs, and no more, so that a burst is given back to
+	// the garbage collector.
+	spare int
 }
 
 // put copies body into a chunk and takes a reference to it.
@@ -71,7 +70,7 @@ func (s *chunkStore) done(c *chunk) {
 }
 
 func (s *chunkStore) recycle(c *chunk) {
-	if c.tainted || cap(c.buf) != chunkBytes || len(s.free) >= freeChunks {
+	if c.tainted || cap(c.buf) != chunkBytes || len(s.free) >= s.spare {
 		return
 	}
 	c.buf = c.buf[:0]

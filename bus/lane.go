@@ -35,6 +35,7 @@ type messageRest struct {
 // busy one sends large batches, without a timer.
 type lane struct {
 	limits LaneConfig
+	batch  brokers.Batch // of those that are taken out
 	report dropReporter
 
 	wake chan struct{} // tells the flusher that there is work, or that the lane closed
@@ -58,8 +59,11 @@ type lane struct {
 // keeps of the event.
 type dropReporter func(reason DropReason, e *entry, channels []string, err error)
 
-func newLane(limits LaneConfig, report dropReporter) *lane {
-	return &lane{limits: limits, report: report, wake: make(chan struct{}, 1), room: make(chan struct{})}
+func newLane(limits LaneConfig, size brokers.Batch, report dropReporter) *lane {
+	return &lane{
+		limits: limits, batch: size, report: report, wake: make(chan struct{}, 1), room: make(chan struct{}),
+		store: chunkStore{spare: size.Bytes / chunkBytes},
+	}
 }
 
 // emit queues an event or drops one by the lane's policy. Only the policy Block waits.

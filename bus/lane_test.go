@@ -21,7 +21,7 @@ type laneModel struct {
 
 func newLaneModel(t *testing.T, limits LaneConfig) *laneModel {
 	m := &laneModel{t: t}
-	m.lane = newLane(limits, func(reason DropReason, e *entry, channels []string, err error) {
+	m.lane = newLane(limits, defaultBatch, func(reason DropReason, e *entry, channels []string, err error) {
 		if want := bodyOf(e.id, len(e.body)); !bytes.Equal(e.body, want) {
 			t.Errorf("the report of %s shows the body %q", e.id, e.body)
 		}
@@ -167,7 +167,7 @@ func TestTheMemoryOfALaneFollowsItsBoundAndNotItsThroughput(t *testing.T) {
 		}
 	}
 	held := (len(chunks) + len(m.lane.store.free)) * chunkBytes
-	if limit := 1<<20 + (8+freeChunks)*chunkBytes; held > limit {
+	if limit := 1<<20 + (8+defaultBatch.Bytes/chunkBytes)*chunkBytes; held > limit {
 		t.Errorf("a lane of 1 MiB holds %d bytes in chunks, want at most %d", held, limit)
 	}
 	if slots := len(m.lane.queue.slots); slots > 8192 {
@@ -226,7 +226,7 @@ func TestBlockWaitsForRoomAndThenDrops(t *testing.T) {
 }
 
 func TestEmitAfterCloseIsRefused(t *testing.T) {
-	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000}, nil)
+	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000}, defaultBatch, nil)
 	l.close()
 	if err := l.emit(context.Background(), &packed{channels: []string{"a"}}, nil); err != ErrClosed {
 		t.Errorf("Emit on a closed lane returned %v, want ErrClosed", err)

@@ -19,6 +19,7 @@ type link struct {
 	tag    string // the name where the bus has several brokers, else empty
 	scheme string
 	caps   brokers.Capabilities
+	batch  brokers.Batch // the size that suits its driver
 
 	// What a driver may have; nil where it has not.
 	pinger      brokers.Pinger
@@ -34,7 +35,7 @@ type link struct {
 }
 
 func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *link {
-	l := &link{Conn: conn, name: plan.name, scheme: scheme, caps: conn.Capabilities()}
+	l := &link{Conn: conn, name: plan.name, scheme: scheme, caps: conn.Capabilities(), batch: batchOf(conn)}
 	if several {
 		l.tag = plan.name
 	}

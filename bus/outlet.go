@@ -22,7 +22,7 @@ func newOutlet(ctx context.Context, to, fallback *link, cfg LaneConfig, report d
 	ctx, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	o := &outlet{link: to, fallback: fallback, seed: maphash.MakeSeed(), abandon: abandon}
 	for range cfg.Lanes {
-		l := newLane(cfg, report)
+		l := newLane(cfg, to.batch, report)
 		s := &sender{lane: l, conn: to.Conn, durable: to.caps.Durable, panics: panics, warn: to.warn, abandon: ctx}
 		if fallback != nil {
 			s.detour = &detour{Conn: to.Conn, first: to, fallback: fallback}

@@ -71,7 +71,7 @@ func (l *callLimit) end() {
 func (s *sender) run() {
 	defer s.limit.end()
 	b := &batch{}
-	maxEvents := maxBatchMessages
+	maxEvents := s.lane.batch.Messages
 	for {
 		ok, closed := s.lane.take(b, maxEvents)
 		switch {
@@ -99,7 +99,7 @@ func (s *sender) run() {
 // After an unknown outcome that is a single one, so that a frozen broker, where each batch costs a timeout and its
 // messages, is probed with as little as possible.
 func (s *sender) settle(b *batch) (nextMax int) {
-	nextMax = maxBatchMessages
+	nextMax = s.lane.batch.Messages
 	for attempt := 1; ; attempt++ {
 		err, ended := s.publish(b)
 		if err == nil {

@@ -69,7 +69,7 @@ func panicking(context.Context, []brokers.Message) error { panic("driver bug") }
 
 // sendOne queues one event on the channels a, b and c, has it sent, and returns what its caller and the ledger are told.
 func sendOne(t *testing.T, conn *scriptedConn) error {
-	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
+	l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, defaultBatch, func(DropReason, *entry, []string, error) {})
 	s := &sender{lane: l, conn: conn, durable: conn.durable, panics: func(string, any) {}, abandon: t.Context()}
 	p := &packer{packed: []packed{{id: "1", typ: "t", key: "k", channels: []string{"a", "b", "c"}, priority: schema.Normal}}}
 	c := newCall(p.setSlots())
@@ -158,7 +158,7 @@ func TestAfterAnUnknownOutcomeTheNextBatchIsASingleEvent(t *testing.T) {
 			func(context.Context, []brokers.Message) error { return errBroken },
 			func(context.Context, []brokers.Message) error { return errBroken },
 		}}
-		l := newLane(LaneConfig{MaxEvents: 1 << 16, MaxBytes: 1 << 20, SendTimeout: time.Second},
+		l := newLane(LaneConfig{MaxEvents: 1 << 16, MaxBytes: 1 << 20, SendTimeout: time.Second}, defaultBatch,
 			func(DropReason, *entry, []string, error) {})
 		for range 2000 {
 			if err := l.emit(t.Context(), &packed{id: "1", channels: []string{"a"}}, []byte("x")); err != nil {
@@ -184,7 +184,7 @@ func TestACallThatEndsWhileTheBrokerIsDownIsNotSentLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := failing([]int{0, 1, 2, 3}, brokers.NotSent)
 		conn := &scriptedConn{script: []func(context.Context, []brokers.Message) error{down, down, down, down, down, down}}
-		l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, func(DropReason, *entry, []string, error) {})
+		l := newLane(LaneConfig{MaxEvents: 10, MaxBytes: 1000, SendTimeout: time.Second}, defaultBatch, func(DropReason, *entry, []string, error) {})
 		p := &packer{packed: []packed{{id: "1", channels: []string{"a", "b", "c"}}}}
 		c := newCall(p.setSlots())
 		if err := l.publish(t.Context(), nil, &p.packed[0], []byte("body"), c, 0); err != nil {

@@ -100,6 +100,11 @@ func promisesStay(w *world) {
 	if caps := conn.Capabilities(); caps != w.caps {
 		w.Errorf("the promises were %+v and have become %+v", w.caps, caps)
 	}
+	if b, ok := conn.(brokers.Batcher); ok {
+		if size := b.Batch(); size.Messages < 1 || size.Bytes < 1 || size != w.open().(brokers.Batcher).Batch() {
+			w.Errorf("the size of batches %+v is none, or another one than the next connection's", size)
+		}
+	}
 }
 
 // refused fails unless Subscribe refuses s for a promise that the broker does not make.

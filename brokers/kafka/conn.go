@@ -49,8 +49,9 @@ type conn struct {
 }
 
 var (
-	_ brokers.Conn   = (*conn)(nil)
-	_ brokers.Pinger = (*conn)(nil)
+	_ brokers.Conn    = (*conn)(nil)
+	_ brokers.Pinger  = (*conn)(nil)
+	_ brokers.Batcher = (*conn)(nil)
 )
 
 // Open opens a connection for a kafka URL: see the package comment. It does not wait for the broker. It reports what can
@@ -99,6 +100,9 @@ func (c *conn) Capabilities() brokers.Capabilities {
 	p.MaxBytes = c.set.maxBytes
 	return p
 }
+
+// Batch is more than most brokers want: a batch is divided among partitions, and a request costs a Kafka broker more than what is in it.
+func (c *conn) Batch() brokers.Batch { return brokers.Batch{Messages: 4096, Bytes: 4 << 20} }
 
 // Retryable reports whether err may go away by itself: lost connections and leaders that move do, wrong passwords and
 // what the broker refuses do not.

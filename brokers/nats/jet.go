@@ -34,8 +34,9 @@ type jet struct {
 }
 
 var (
-	_ brokers.Conn   = (*jet)(nil)
-	_ brokers.Pinger = (*jet)(nil)
+	_ brokers.Conn    = (*jet)(nil)
+	_ brokers.Pinger  = (*jet)(nil)
+	_ brokers.Batcher = (*jet)(nil)
 )
 
 func newJet(ctx context.Context, set settings) *jet {
@@ -49,6 +50,11 @@ func (c *jet) Capabilities() brokers.Capabilities {
 	p := jetPromises
 	p.MaxBytes = c.set.maxBytes
 	return p
+}
+
+// Batch is half of the window: while the server confirms one lane's batch, that of the other one is on its way.
+func (c *jet) Batch() brokers.Batch {
+	return brokers.Batch{Messages: chunkSize * windowChunks / 2, Bytes: 4 << 20}
 }
 
 // Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects. What is not settled then is
