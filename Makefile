@@ -31,7 +31,7 @@ fuzz: ## run each fuzz target for 60 s (FUZZTIME=10s, PKG=./schema)
 
 bench: ## measure against the raw client libraries and print two tables
 	go run ./internal/bench
-	go run ./internal/bench -brokers
+	go run ./internal/bench -brokers -short
 
 quickstart: ## run the first example, which needs nothing installed
 	go run ./examples/quickstart

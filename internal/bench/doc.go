@@ -4,7 +4,8 @@
 //
 //	go run ./internal/bench                 # the whole table, in under five minutes
 //	go run ./internal/bench -short -json    # the figures of one JSON object, in under 45 seconds
-//	go run ./internal/bench -brokers        # Redis Streams, NATS, JetStream and Kafka, in under ten minutes
+//	go run ./internal/bench -brokers        # Redis Streams, NATS, JetStream, Kafka, RabbitMQ, in under ten minutes,
+//	                                        # with -short in under three
 //	go run ./internal/bench -markdown       # the table as the README has it
 //	go run ./internal/bench -row latency -cpuprofile cpu.out
 //

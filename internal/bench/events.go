@@ -31,6 +31,16 @@ func newEvent(user int) schema.Event {
 	}, 1)
 }
 
+// What goes beside the body where a broker carries it: the type, the priority, the time in nanoseconds, which is a text of this
+// length, and the key.
+const (
+	eventType     = "role.assigned"
+	eventPriority = 1
+	eventNanos    = "1795356900123456000"
+)
+
+func keyOf(user int) string { return fmt.Sprintf("user:%d", user) }
+
 // bodies are the envelopes of one event for each user, encoded by us: every side sends the same bytes.
 func bodies() ([][]byte, error) {
 	var all [][]byte

@@ -100,10 +100,10 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.BoolVar(&o.short, "short", false, "measure less, in under 45 s")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object instead of the table")
 	fs.BoolVar(&o.markdown, "markdown", false, "print the table as Markdown")
-	fs.BoolVar(&o.brokers, "brokers", false, "measure Redis Streams, NATS, JetStream and Kafka, in under 10 minutes")
+	fs.BoolVar(&o.brokers, "brokers", false, "measure Redis Streams, NATS, JetStream, Kafka and RabbitMQ, in under 10 minutes")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`")
 	fs.Func("row", "measure only what this `regexp` matches: emit, publish, subscribe, memory, latency, waiting, codec, "+
-		"frozen; with -brokers streams, redrive, poison, nats, jetstream, kafka",
+		"frozen; with -brokers streams, redrive, poison, nats, jetstream, kafka, rabbitmq",
 		func(s string) (err error) {
 			o.row, err = regexp.Compile(s)
 			return err

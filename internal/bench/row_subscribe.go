@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -169,26 +168,18 @@ func decodeTyped(body []byte) error {
 // watermill is the base: a Router with one handler.
 func (l *lab) watermill(decode func([]byte) error) consume {
 	return func(ctx context.Context, handled *atomic.Int64) (func() error, error) {
-		router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+		sub := &redisSubscriber{client: l.client()}
+		stop, err := watermillRouter(ctx, oneChannel, sub, func(body []byte) error {
+			err := decode(body)
+			if err == nil {
+				handled.Add(1)
+			}
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		sub := &redisSubscriber{client: l.client()}
-		router.AddConsumerHandler("bench", oneChannel, sub, func(msg *message.Message) error {
-			if err := decode(msg.Payload); err != nil {
-				return err
-			}
-			handled.Add(1)
-			return nil
-		})
-		ran := make(chan error, 1)
-		go func() { ran <- router.Run(ctx) }()
-		select {
-		case <-router.Running():
-		case err := <-ran:
-			return nil, fmt.Errorf("router: %w", err)
-		}
-		return func() error { return errors.Join(router.Close(), <-ran, sub.Close()) }, nil
+		return func() error { return errors.Join(stop(), sub.Close()) }, nil
 	}
 }
 

@@ -21,6 +21,7 @@ var brokerExperiments = []experiment{
 	{"nats", natsRows},
 	{"jetstream", jetstreamRows},
 	{"kafka", kafkaRows},
+	{"rabbitmq", rabbitRows},
 }
 
 // places numbers the channels that are read once.
@@ -115,25 +116,30 @@ func (t *timeline) wait(ctx context.Context) (sample, error) {
 func fillOurs(url string) store {
 	return func(ctx context.Context, n int) (string, error) {
 		channel := newPlace()
-		b, err := bus.OpenConfig(ctx, blocking(url, routeTo(channel)))
-		if err != nil {
-			return "", err
-		}
-		for i := range n {
-			if err := b.Emit(ctx, newEvent(i%users)); err != nil {
-				return "", err
-			}
-		}
-		ctx, cancel := context.WithTimeout(ctx, storedPatience)
-		defer cancel()
-		if err := b.Close(ctx); err != nil {
-			return "", err
-		}
-		if got := b.Stats().Published.Confirmed; got != int64(n) {
-			return "", fmt.Errorf("%d of %d events were confirmed", got, n)
-		}
-		return channel, nil
+		return channel, fillChannel(ctx, url, channel, n)
 	}
+}
+
+// fillChannel stores n events on a channel through a bus.
+func fillChannel(ctx context.Context, url, channel string, n int) error {
+	b, err := bus.OpenConfig(ctx, blocking(url, routeTo(channel)))
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		if err := b.Emit(ctx, newEvent(i%users)); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, storedPatience)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		return err
+	}
+	if got := b.Stats().Published.Confirmed; got != int64(n) {
+		return fmt.Errorf("%d of %d events were confirmed", got, n)
+	}
+	return nil
 }
 
 // readOurs is a subscription of a group with an untyped handler and the default chain: retry, timeout, recover.

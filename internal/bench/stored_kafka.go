@@ -11,6 +11,7 @@ import (
 
 	_ "github.com/eventbus-go/eventbus/brokers/kafka" // kafka://
 	"github.com/eventbus-go/eventbus/internal/testbroker"
+	"github.com/eventbus-go/eventbus/schema"
 )
 
 // kafkaPartitions is how many partitions the topics have.
@@ -32,7 +33,8 @@ func kafkaRows(ctx context.Context, l *lab) ([]row, error) {
 	k := &kafkaLab{lab: l, addr: server.Addr(), url: server.URL(), bodies: bodies}
 	produced, err := l.inTurns(ctx,
 		side{"Emit to Kafka", l.emitTo(k.url, routeTo(oneChannel))},
-		side{"kafka-go Writer", k.write},
+		side{"kafka-go Writer", k.write(true)},
+		side{"kafka-go Writer, key and body alone", k.write(false)},
 		side{"franz-go", k.franzProduce},
 	)
 	if err != nil {
@@ -50,8 +52,9 @@ func kafkaRows(ctx context.Context, l *lab) ([]row, error) {
 	return []row{
 		row{what: "Emit to Kafka, 1 channel, one caller", got: medians(produced[0]), ratios: pub, base: "kafka-go"}.
 			need("0.9 × kafka-go", pub.mid >= 0.9),
-		baseRow("  kafka-go: Writer, acks all, hash, batches of 1000, encoded before", produced[1]),
-		baseRow("  franz-go, acks all, encoded before", produced[2]),
+		baseRow("  kafka-go: Writer, acks all, hash, batches of 1000, the same headers, encoded before", produced[1]),
+		baseRow("  the same without headers", produced[2]),
+		baseRow("  franz-go, acks all, idempotent, the same headers, encoded before", produced[3]),
 		row{what: "Kafka to handler, committed, data as bytes", got: medians(consumed[0]), ratios: sub, base: "kafka-go"}.
 			need("0.9 × kafka-go", sub.mid >= 0.9),
 		baseRow("  kafka-go: Reader, a commit each second, nothing decoded", consumed[1]),
@@ -70,36 +73,53 @@ type kafkaLab struct {
 const kafkaBatch = 1000 * kafkaPartitions
 
 // write is kafka-go's Writer at its best: WriteMessages with batches for every partition, a second call under way while
-// the first waits, acks of all replicas as ours asks for, and the partition by the key.
-func (k *kafkaLab) write(ctx context.Context) (sample, error) {
-	w := &kafkago.Writer{
-		Addr: kafkago.TCP(k.addr), Topic: oneChannel, Balancer: kafkago.Murmur2Balancer{}, RequiredAcks: kafkago.RequireAll,
-		BatchSize: 1000, BatchBytes: 4 << 20, BatchTimeout: 5 * time.Millisecond, Transport: &kafkago.Transport{},
-	}
-	defer w.Close()
-	defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
-	const callers = 2
-	results := make(chan error, callers)
-	for range callers {
-		results <- nil
-	}
-	next := 0
-	n, start, err := sustain(k.run, func() (int, error) {
-		if err := <-results; err != nil {
-			return 0, err
+// the first waits, acks of all replicas as ours asks for, and the partition by the key. With headers it sends what ours sends.
+func (k *kafkaLab) write(headers bool) func(context.Context) (sample, error) {
+	return func(ctx context.Context) (sample, error) {
+		w := &kafkago.Writer{
+			Addr: kafkago.TCP(k.addr), Topic: oneChannel, Balancer: kafkago.Murmur2Balancer{}, RequiredAcks: kafkago.RequireAll,
+			BatchSize: 1000, BatchBytes: 4 << 20, BatchTimeout: 5 * time.Millisecond, Transport: &kafkago.Transport{},
 		}
-		msgs := make([]kafkago.Message, kafkaBatch)
-		for i := range msgs {
-			msgs[i] = kafkago.Message{Key: fmt.Appendf(nil, "user:%d", next), Value: k.bodies[next]}
-			next = (next + 1) % len(k.bodies)
+		defer w.Close()
+		defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
+		ready := make([]kafkago.Message, len(k.bodies))
+		for i, body := range k.bodies {
+			if ready[i] = (kafkago.Message{Key: []byte(keyOf(i)), Value: body}); headers {
+				for _, h := range beside() {
+					ready[i].Headers = append(ready[i].Headers, kafkago.Header{Key: h[0], Value: []byte(h[1])})
+				}
+			}
 		}
-		go func() { results <- w.WriteMessages(ctx, msgs...) }()
-		return len(msgs), nil
-	})
-	for range callers {
-		err = errors.Join(err, <-results)
+		const callers = 2
+		results := make(chan error, callers)
+		for range callers {
+			results <- nil
+		}
+		next := 0
+		n, start, err := sustain(k.run, func() (int, error) {
+			if err := <-results; err != nil {
+				return 0, err
+			}
+			msgs := make([]kafkago.Message, kafkaBatch)
+			for i := range msgs {
+				msgs[i] = ready[next]
+				next = (next + 1) % len(ready)
+			}
+			go func() { results <- w.WriteMessages(ctx, msgs...) }()
+			return len(msgs), nil
+		})
+		for range callers {
+			err = errors.Join(err, <-results)
+		}
+		return rateSample(n, since(start)), err
 	}
-	return rateSample(n, since(start)), err
+}
+
+// beside are the headers of ours.
+func beside() [][2]string {
+	return [][2]string{
+		{"eventbus-time", eventNanos}, {"eventbus-id", schema.NewID()}, {"eventbus-type", eventType}, {"eventbus-priority", "1"},
+	}
 }
 
 // franzProduce shows what another client costs.
@@ -110,10 +130,16 @@ func (k *kafkaLab) franzProduce(ctx context.Context) (sample, error) {
 	}
 	defer client.Close()
 	var failed error
+	headers := make([][]kgo.RecordHeader, len(k.bodies))
+	for i := range headers {
+		for _, h := range beside() {
+			headers[i] = append(headers[i], kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+		}
+	}
 	next := 0
 	n, start, err := sustain(k.run, func() (int, error) {
 		for range stride {
-			rec := &kgo.Record{Key: fmt.Appendf(nil, "user:%d", next), Value: k.bodies[next]}
+			rec := &kgo.Record{Key: []byte(keyOf(next)), Value: k.bodies[next], Headers: headers[next]}
 			client.Produce(ctx, rec, func(_ *kgo.Record, err error) {
 				if err != nil {
 					failed = err // promises run one at a time

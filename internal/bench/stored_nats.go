@@ -7,7 +7,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	wmjetstream "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/jetstream"
-	"github.com/ThreeDotsLabs/watermill/message"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -82,7 +81,8 @@ func jetstreamRows(ctx context.Context, l *lab) ([]row, error) {
 	ours := server.JetURL()
 	published, err := l.inTurns(ctx,
 		side{"Emit to JetStream", l.emitTo(ours, routeTo(oneChannel))},
-		side{"PublishAsync, 4096 pending", j.publishAsync},
+		side{"PublishAsync, 4096 pending", j.publishAsync(true)},
+		side{"PublishAsync, 4096 pending, body alone", j.publishAsync(false)},
 		side{"watermill-nats Publisher", j.watermillPublish},
 	)
 	if err != nil {
@@ -100,14 +100,15 @@ func jetstreamRows(ctx context.Context, l *lab) ([]row, error) {
 }
 
 func (j *jetLab) rows(published, consumed [][]sample) []row {
-	pub, pubWM := compare(published[0], published[1], rateOf), compare(published[0], published[2], rateOf)
+	pub, pubWM := compare(published[0], published[1], rateOf), compare(published[0], published[3], rateOf)
 	sub, subWM := compare(consumed[0], consumed[1], rateOf), compare(consumed[0], consumed[2], rateOf)
 	return []row{
 		row{what: "Emit to JetStream, 1 channel, one caller", got: medians(published[0]), ratios: pub, base: "async"}.
 			need("0.8 × async", pub.mid >= 0.8),
 		row{what: "  the same", got: newSample(), ratios: pubWM, base: "watermill"}.need("10 × watermill", pubWM.mid >= 10),
-		baseRow("  async: PublishAsync, 4096 pending, encoded before", published[1]),
-		baseRow("  watermill: watermill-nats, one Publish after the other", published[2]),
+		baseRow("  async: PublishAsync, 4096 pending, the same ids and types, encoded before", published[1]),
+		baseRow("  the same without them, so that a resend is stored twice", published[2]),
+		baseRow("  watermill: watermill-nats, one Publish after the other", published[3]),
 		row{what: "JetStream to handler, acked, data as bytes", got: medians(consumed[0]), ratios: sub, base: "Consume"}.
 			need("0.8 × Consume", sub.mid >= 0.8),
 		row{what: "  the same", got: newSample(), ratios: subWM, base: "watermill"}.need("10 × watermill", subWM.mid >= 10),
@@ -140,29 +141,36 @@ func (j *jetLab) connect(ctx context.Context, opts ...jetstream.JetStreamOpt) (*
 	return nc, js, nil
 }
 
-// publishAsync is the client's best: as many as 4096 publishes are on their way at once.
-func (j *jetLab) publishAsync(ctx context.Context) (sample, error) {
-	nc, js, err := j.connect(ctx, jetstream.WithPublishAsyncMaxPending(4096))
-	if err != nil {
-		return sample{}, err
-	}
-	defer nc.Close()
-	next := 0
-	n, start, err := sustain(j.run, func() (int, error) {
-		for range stride {
-			if _, err := js.PublishAsync("raw.events", j.bodies[next]); err != nil {
-				return 0, err
-			}
-			next = (next + 1) % len(j.bodies)
+// publishAsync is the client's best: as many as 4096 publishes are on their way at once. With ids it sends what ours sends: the
+// type, and an id for each message, so that a resend is stored once.
+func (j *jetLab) publishAsync(ids bool) func(context.Context) (sample, error) {
+	return func(ctx context.Context) (sample, error) {
+		nc, js, err := j.connect(ctx, jetstream.WithPublishAsyncMaxPending(4096))
+		if err != nil {
+			return sample{}, err
 		}
-		return stride, nil
-	})
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err())
+		defer nc.Close()
+		next := 0
+		n, start, err := sustain(j.run, func() (int, error) {
+			for range stride {
+				msg := &natsgo.Msg{Subject: "raw.events", Data: j.bodies[next]}
+				if ids {
+					msg.Header = natsgo.Header{"Eb-Type": {eventType}, "Nats-Msg-Id": {fmt.Sprintf("0199cbd6-1b2a-7abc-8d%018d|raw.events", places.Add(1))}}
+				}
+				if _, err := js.PublishMsgAsync(msg); err != nil {
+					return 0, err
+				}
+				next = (next + 1) % len(j.bodies)
+			}
+			return stride, nil
+		})
+		select {
+		case <-js.PublishAsyncComplete():
+		case <-ctx.Done():
+			err = errors.Join(err, ctx.Err())
+		}
+		return rateSample(n, since(start)), err
 	}
-	return rateSample(n, since(start)), err
 }
 
 // consume is the client's Consume with its defaults, acking each message.
@@ -218,12 +226,7 @@ func (j *jetLab) watermillPublish(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	next := 0
-	n, start, err := sustain(j.run, func() (int, error) {
-		next = (next + 1) % len(j.bodies)
-		return 1, pub.Publish(topic, message.NewMessage(watermill.NewUUID(), j.bodies[next]))
-	})
-	return rateSample(n, since(start)), errors.Join(err, pub.Close())
+	return j.watermillPublishes(pub, topic, j.bodies)
 }
 
 // watermillFill stores messages as Watermill's adapter writes them.
@@ -241,13 +244,7 @@ func (j *jetLab) watermillFill(ctx context.Context, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for i := range n {
-		msg := message.NewMessage(watermill.NewUUID(), j.bodies[i%len(j.bodies)])
-		if err := pub.Publish(topic, msg); err != nil {
-			return "", err
-		}
-	}
-	return topic, pub.Close()
+	return topic, watermillFills(pub, topic, j.bodies, n)
 }
 
 func (j *jetLab) watermillRead(ctx context.Context, topic string, t *timeline) (func() error, error) {
@@ -255,28 +252,5 @@ func (j *jetLab) watermillRead(ctx context.Context, topic string, t *timeline) (
 	if err != nil {
 		return nil, err
 	}
-	return watermillRouter(ctx, topic, sub, t)
-}
-
-// watermillRouter is a Watermill Router with one handler, which decodes the envelope by encoding/json.
-func watermillRouter(ctx context.Context, topic string, sub message.Subscriber, t *timeline) (func() error, error) {
-	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
-	if err != nil {
-		return nil, err
-	}
-	router.AddConsumerHandler("bench", topic, sub, func(msg *message.Message) error {
-		if err := decodeBytes(msg.Payload); err != nil {
-			return err
-		}
-		t.handled()
-		return nil
-	})
-	ran := make(chan error, 1)
-	go func() { ran <- router.Run(ctx) }()
-	select {
-	case <-router.Running():
-	case err := <-ran:
-		return nil, fmt.Errorf("router: %w", err)
-	}
-	return func() error { return errors.Join(router.Close(), <-ran) }, nil
+	return watermillReads(ctx, topic, sub, t)
 }

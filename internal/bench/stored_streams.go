@@ -7,10 +7,10 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
-	"github.com/ThreeDotsLabs/watermill/message"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/internal/testbroker"
+	"github.com/eventbus-go/eventbus/schema"
 )
 
 // streamsRows measure publishing to and consuming from Redis Streams, on a server that appends to a file and syncs it
@@ -31,7 +31,8 @@ func streamsRows(ctx context.Context, l *lab) ([]row, error) {
 	ours := fmt.Sprintf("redis+stream://%s?read_timeout=%v&write_timeout=%v", server.Addr(), patience, patience)
 	published, err := l.inTurns(ctx,
 		s.cleared(side{"Emit to Streams", l.emitTo(ours, routeTo(oneChannel))}),
-		s.cleared(side{"raw connection, XADD", s.rawPublish}),
+		s.cleared(side{"raw connection, XADD", s.rawPublish(true)}),
+		s.cleared(side{"raw connection, XADD of the body alone", s.rawPublish(false)}),
 		s.cleared(side{"watermill-redisstream Publisher", s.watermillPublish}),
 	)
 	if err != nil {
@@ -49,14 +50,15 @@ func streamsRows(ctx context.Context, l *lab) ([]row, error) {
 }
 
 func (s *streamLab) rows(published, consumed [][]sample) []row {
-	pub, pubWM := compare(published[0], published[1], rateOf), compare(published[0], published[2], rateOf)
+	pub, pubWM := compare(published[0], published[1], rateOf), compare(published[0], published[3], rateOf)
 	sub, subWM := compare(consumed[0], consumed[1], rateOf), compare(consumed[0], consumed[2], rateOf)
 	return []row{
 		row{what: "Emit to Redis Streams, 1 channel, one caller", got: medians(published[0]), ratios: pub, base: "raw"}.
 			need("0.7 × raw", pub.mid >= 0.7),
 		row{what: "  the same", got: newSample(), ratios: pubWM, base: "watermill"}.need("10 × watermill", pubWM.mid >= 10),
-		baseRow("  raw: one connection, pipelined XADD, encoded before", published[1]),
-		baseRow("  watermill: watermill-redisstream, one XADD after the other", published[2]),
+		baseRow("  raw: one connection, pipelined XADD of the same fields, encoded before", published[1]),
+		baseRow("  the same with the body alone", published[2]),
+		baseRow("  watermill: watermill-redisstream, one XADD after the other", published[3]),
 		row{what: "Redis Streams to handler, acked, data as bytes", got: medians(consumed[0]), ratios: sub, base: "loop"}.
 			need("1 × loop", sub.mid >= 1),
 		row{what: "  the same", got: newSample(), ratios: subWM, base: "watermill"}.need("10 × watermill", subWM.mid >= 10),
@@ -84,28 +86,43 @@ func (s *streamLab) client() *goredis.Client {
 	return goredis.NewClient(&goredis.Options{Addr: s.server.Addr()})
 }
 
-// rawPublish is what Redis and the sockets allow: commands written down before, while a second goroutine counts replies.
-func (s *streamLab) rawPublish(context.Context) (sample, error) {
-	c, err := dialRaw(s.server.Addr())
-	if err != nil {
-		return sample{}, err
-	}
-	frames := make([][]byte, len(s.bodies))
-	for i, body := range s.bodies {
-		frames[i] = command("XADD", oneChannel, "*", "body", string(body))
-	}
-	next := 0
-	n, start, err := sustain(s.run, func() (int, error) {
-		for range stride {
-			if _, err := c.out.Write(frames[next]); err != nil {
-				return 0, err
-			}
-			next = (next + 1) % len(frames)
+// rawPublish is what Redis and the sockets allow: commands written down before, while a second goroutine counts replies. With
+// meta it sends what ours sends: beside the body a field with id, type, key, priority and time.
+func (s *streamLab) rawPublish(meta bool) func(context.Context) (sample, error) {
+	return func(context.Context) (sample, error) {
+		c, err := dialRaw(s.server.Addr())
+		if err != nil {
+			return sample{}, err
 		}
-		return stride, nil
-	})
-	err = errors.Join(err, c.finish(2*n)) // the reply to XADD has two lines
-	return rateSample(n, since(start)), err
+		frames := make([][]byte, len(s.bodies))
+		for i, body := range s.bodies {
+			frames[i] = command("XADD", oneChannel, "*", "body", string(body))
+			if meta {
+				frames[i] = command("XADD", oneChannel, "*", "meta", metaOf(i), "body", string(body))
+			}
+		}
+		next := 0
+		n, start, err := sustain(s.run, func() (int, error) {
+			for range stride {
+				if _, err := c.out.Write(frames[next]); err != nil {
+					return 0, err
+				}
+				next = (next + 1) % len(frames)
+			}
+			return stride, nil
+		})
+		err = errors.Join(err, c.finish(2*n)) // the reply to XADD has two lines
+		return rateSample(n, since(start)), err
+	}
+}
+
+// metaOf is the field that ours has beside the body.
+func metaOf(user int) string {
+	text := "1"
+	for _, part := range []string{schema.NewID(), eventType, keyOf(user), "1", eventNanos, ""} {
+		text += fmt.Sprintf(" %d:%s", len(part), part)
+	}
+	return text
 }
 
 func (s *streamLab) fill(ctx context.Context, n int) (string, error) {
@@ -169,12 +186,7 @@ func (s *streamLab) watermillPublish(context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	next := 0
-	n, start, err := sustain(s.run, func() (int, error) {
-		next = (next + 1) % len(s.bodies)
-		return 1, pub.Publish(oneChannel, message.NewMessage(watermill.NewUUID(), s.bodies[next]))
-	})
-	return rateSample(n, since(start)), errors.Join(err, pub.Close())
+	return s.watermillPublishes(pub, oneChannel, s.bodies)
 }
 
 // watermillFill stores entries as Watermill's adapter writes them.
@@ -184,13 +196,7 @@ func (s *streamLab) watermillFill(_ context.Context, n int) (string, error) {
 		return "", err
 	}
 	topic := newPlace()
-	for i := range n {
-		msg := message.NewMessage(watermill.NewUUID(), s.bodies[i%len(s.bodies)])
-		if err := pub.Publish(topic, msg); err != nil {
-			return "", err
-		}
-	}
-	return topic, pub.Close()
+	return topic, watermillFills(pub, topic, s.bodies, n)
 }
 
 func (s *streamLab) watermillRead(ctx context.Context, topic string, t *timeline) (func() error, error) {
@@ -200,5 +206,5 @@ func (s *streamLab) watermillRead(ctx context.Context, topic string, t *timeline
 	if err != nil {
 		return nil, err
 	}
-	return watermillRouter(ctx, topic, sub, t)
+	return watermillReads(ctx, topic, sub, t)
 }
