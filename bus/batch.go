@@ -13,8 +13,8 @@ var (
 	maxBatch     = brokers.Batch{Messages: 1 << 14, Bytes: 16 << 20}
 )
 
-// batchOf returns the size of the batches for a connection.
-func batchOf(conn brokers.Conn) brokers.Batch {
+// batchSizeOf returns the size of the batches for a connection.
+func batchSizeOf(conn brokers.Conn) brokers.Batch {
 	b, ok := conn.(brokers.Batcher)
 	if !ok {
 		return defaultBatch

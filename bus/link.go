@@ -35,7 +35,7 @@ type link struct {
 }
 
 func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *link {
-	l := &link{Conn: conn, name: plan.name, scheme: scheme, caps: conn.Capabilities(), batch: batchOf(conn)}
+	l := &link{Conn: conn, name: plan.name, scheme: scheme, caps: conn.Capabilities(), batch: batchSizeOf(conn)}
 	if several {
 		l.tag = plan.name
 	}
