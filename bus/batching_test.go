@@ -15,6 +15,7 @@ import (
 	"github.com/eventbus-go/eventbus/bus"
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/schema"
+	"github.com/eventbus-go/eventbus/store/deadletter"
 )
 
 // batches records what a BatchHandler was given.
@@ -124,6 +125,29 @@ func TestEveryEventOfABatchHasItsOwnOutcome(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where the handler panics, that is the error of each event, also in its dead letter.
+func TestAPanicIsTheErrorOfAWholeBatch(t *testing.T) {
+	letters := deadletter.NewMemory(0, 0)
+	bubble(t, inMemory, letters, []bus.Subscription{{
+		Name: "s", Channels: []string{"x.all"}, Batch: bus.BatchConfig{MaxEvents: 3}, Retry: bus.RetryPolicy{Attempts: 1},
+		BatchHandler: func(context.Context, []schema.Event) []error { panic("no row") },
+	}}, func(t *testing.T, b *bus.Bus) {
+		for i := range 3 {
+			emit(t, b, named(fmt.Sprint("e", i), fmt.Sprint("user:", i)))
+		}
+		time.Sleep(time.Hour)
+		got := lettersOf(t, letters)
+		for _, l := range got {
+			if l.Reason != deadletter.ReasonPanic || !strings.Contains(l.Error, "no row") {
+				t.Errorf("a letter says %s: %s", l.Reason, l.Error)
+			}
+		}
+		if st := b.Stats().Subscriptions["s"]; len(got) != 3 || st.Panics != 1 {
+			t.Errorf("%d letters, %+v", len(got), st)
+		}
+	})
 }
 
 // With batches, priorities, several handlers, retries and pauses together: each key in its order, each event handled once, no
