@@ -46,6 +46,11 @@ func table() []row {
 			otherwise: "what was delivered is forgotten, and its letter is there"},
 		{name: "dead letters away: the subscription pauses, at most a try a second, others go on", begin: lettersAway, holds: takesBack,
 			otherwise: "nothing is taken back: a bounded number of letters waits in the process, and what is more is counted"},
+		{name: "urgent events first, and the others in their turn", begin: urgentFirst},
+		{name: "a pause hands out nothing and uses up no attempt", begin: paused},
+		{name: "a batch has an outcome for each of its events", begin: inBatches},
+		{name: "a rate is kept", begin: rated},
+		{name: "a breaker pauses the subscription and uses up no attempt", begin: broken},
 		{name: "one poisonous event holds up no other", begin: poison},
 		{name: "Close lets 20 handlers finish, and nothing finished comes again", begin: drained},
 	}
