@@ -33,6 +33,7 @@ var experiments = []experiment{
 	{"publish", publishRows},
 	{"subscribe", subscribeRows},
 	{"memory", memoryRows},
+	{"handling", handlingRows},
 	{"latency", latencyRows},
 	{"waiting", waitingRows},
 	{"codec", codecRows},
@@ -102,7 +103,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	fs.BoolVar(&o.markdown, "markdown", false, "print the table as Markdown")
 	fs.BoolVar(&o.brokers, "brokers", false, "measure Redis Streams, NATS, JetStream, Kafka and RabbitMQ, in under 10 minutes")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile to this `file`")
-	fs.Func("row", "measure only what this `regexp` matches: emit, publish, subscribe, memory, latency, waiting, codec, "+
+	fs.Func("row", "measure only what this `regexp` matches: emit, publish, subscribe, memory, handling, latency, waiting, codec, "+
 		"frozen; with -brokers streams, redrive, poison, nats, jetstream, kafka, rabbitmq",
 		func(s string) (err error) {
 			o.row, err = regexp.Compile(s)

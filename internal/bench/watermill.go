@@ -9,14 +9,15 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// watermillRouter is a Watermill Router with one handler, without any middleware.
+// watermillRouter is a Watermill Router with one handler, in the given middleware.
 func watermillRouter(
-	ctx context.Context, topic string, sub message.Subscriber, handle func(body []byte) error,
+	ctx context.Context, topic string, sub message.Subscriber, handle func(body []byte) error, mw ...message.HandlerMiddleware,
 ) (stop func() error, err error) {
 	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
 	if err != nil {
 		return nil, err
 	}
+	router.AddMiddleware(mw...)
 	router.AddConsumerHandler("bench", topic, sub, func(msg *message.Message) error { return handle(msg.Payload) })
 	ran := make(chan error, 1)
 	go func() { ran <- router.Run(ctx) }()
