@@ -218,7 +218,7 @@ func (s *Subscription) checkBatch() error {
 		return err
 	}
 	if n := s.Batch.orDefaults().MaxEvents * cmp.Or(s.Concurrency, DefaultConcurrency); n > maxBatchWorkers {
-		return fmt.Errorf("Concurrency times Batch.MaxEvents is %d: it goes up to %d", n, maxBatchWorkers)
+		return fmt.Errorf("the product of Concurrency and Batch.MaxEvents is %d: it goes up to %d", n, maxBatchWorkers)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (p BreakerPolicy) check() error {
 	case p.Within < 0 || p.Pause < 0:
 		return errors.New("Breaker.Within and Breaker.Pause cannot be negative (0 means the default)")
 	case p.Failures == 0 && (p.Within > 0 || p.Pause > 0 || len(p.Only) > 0):
-		return errors.New("Breaker does not say how many Failures")
+		return errors.New("the Breaker does not say how many Failures")
 	}
 	return nil
 }

@@ -82,9 +82,9 @@ func ParseRateLimit(s string) (RateLimit, error) {
 func (r RateLimit) check() error {
 	switch {
 	case r.Events < NoRate.Events || r.Burst < 0 || r.Per < 0:
-		return fmt.Errorf("Rate is %+v: none of it can be negative", r)
+		return fmt.Errorf("the Rate is %+v: none of it can be negative", r)
 	case r.Events == 0 && r != RateLimit{}:
-		return fmt.Errorf("Rate is %+v: it does not say how many Events", r)
+		return fmt.Errorf("the Rate is %+v: it does not say how many Events", r)
 	}
 	return nil
 }
