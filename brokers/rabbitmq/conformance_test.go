@@ -101,7 +101,7 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 		Freeze:           server.Freeze,
 		Thaw:             server.Thaw,
 		Cut:              func() error { return cut(proxy) },
-		Patience:         20 * time.Second,
+		Patience:         60 * time.Second, // more than the three heartbeats after which a silent connection is given up
 		IgnoreGoroutines: []string{"testbroker"},
 	}
 }
