@@ -91,17 +91,20 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 			opened.Store(time.Now().UnixNano())
 			return brokers.Open(ctx, "amqp://"+proxy.Addr()+query)
 		},
-		Server:           brokertest.Server{Scheme: "amqp", Version: server.Version(), Real: true},
-		Lease:            2 * time.Second, // none: a dead consumer's connection ends at once, or by its heartbeat
-		Consume:          brokertest.Reexec("amqp://" + server.Addr() + query),
-		Carries:          brokertest.AllFields,
-		Inject:           func(channel string, body []byte) error { return inject(server, exchange, channel, body) },
-		Kill:             func() error { return killSettled(server, time.Unix(0, opened.Load())) },
-		Restart:          func() error { return server.Restart(context.Background()) },
+		Server:  brokertest.Server{Scheme: "amqp", Version: server.Version(), Real: true},
+		Lease:   2 * time.Second, // none: a dead consumer's connection ends at once, or by its heartbeat
+		Consume: brokertest.Reexec("amqp://" + server.Addr() + query),
+		Carries: brokertest.AllFields,
+		Inject:  func(channel string, body []byte) error { return inject(server, exchange, channel, body) },
+		Kill:    func() error { return killSettled(server, time.Unix(0, opened.Load())) },
+		Restart: func() error {
+			defer func() { opened.Store(time.Now().UnixNano()) }()
+			return server.Restart(context.Background())
+		},
 		Freeze:           server.Freeze,
 		Thaw:             server.Thaw,
 		Cut:              func() error { return cut(proxy) },
-		Patience:         60 * time.Second, // more than the three heartbeats after which a silent connection is given up
+		Patience:         60 * time.Second, // a busy machine takes its time to start the server
 		IgnoreGoroutines: []string{"testbroker"},
 	}
 }
@@ -162,8 +165,9 @@ func inject(server *testbroker.RabbitMQ, exchange, key string, body []byte) erro
 	return nil
 }
 
-// killSettled kills the server once the queues that were made last have been written down: see settle_time. They are made when
-// a connection was opened that subscribes.
+// killSettled kills the server once the queues that were made last have been written down: see settle_time. They are made
+// when a connection was opened that subscribes. A server that has just begun is let be for as long: one that is killed while
+// it still recovers from the kill before may not take anything when it is back.
 func killSettled(server *testbroker.RabbitMQ, opened time.Time) error {
 	<-time.After(time.Until(opened.Add(2 * time.Second)))
 	return server.Kill()
