@@ -123,14 +123,6 @@ func (l *lab) handlingOurs(deliveries []brokers.Delivery) func(context.Context) 
 	}
 }
 
-// costOf is what each of n events cost.
-func costOf(n int, took time.Duration, mallocsBefore uint64) sample {
-	s := rateSample(n, took)
-	s.mean = float64(took) / float64(n)
-	s.allocs = float64(mallocs()-mallocsBefore) / float64(n)
-	return s
-}
-
 // A loopSubscriber is the same loop for Watermill: at most a window of messages is on its way.
 type loopSubscriber struct {
 	messages chan *message.Message

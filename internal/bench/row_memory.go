@@ -127,9 +127,5 @@ func (l *lab) throughput(ctx context.Context, handled *atomic.Int64, publish fun
 	if err == nil {
 		err = await(ctx, handled, int64(n))
 	}
-	took := since(start)
-	s := rateSample(n, took)
-	s.mean = float64(took) / float64(n)
-	s.allocs = float64(mallocs()-before) / float64(n)
-	return s, err
+	return costOf(n, since(start), before), err
 }

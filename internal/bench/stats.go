@@ -26,6 +26,14 @@ func rateSample(n int, d time.Duration) sample {
 	return s
 }
 
+// costOf is what each of n events cost.
+func costOf(n int, took time.Duration, mallocsBefore uint64) sample {
+	s := rateSample(n, took)
+	s.mean = float64(took) / float64(n)
+	s.allocs = float64(mallocs()-mallocsBefore) / float64(n)
+	return s
+}
+
 // costSample summarises the durations of single calls, in ns. It sorts them.
 func costSample(ns []int64) sample {
 	s := newSample()
