@@ -53,14 +53,13 @@ const settleTime = 20 * time.Millisecond
 
 // inTurns runs the sides A B A B, with the garbage of the run before collected, and returns each side's samples.
 func (l *lab) inTurns(ctx context.Context, sides ...side) ([][]sample, error) {
-	all := make([][]sample, len(sides))
+	all, pause := make([][]sample, len(sides)), newRest()
 	for round := range l.rounds {
 		for i, s := range sides {
-			if err := ctx.Err(); err != nil {
+			runtime.GC()
+			if err := pause.take(ctx, settleTime); err != nil {
 				return nil, err
 			}
-			runtime.GC()
-			time.Sleep(settleTime)
 			got, err := s.run(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)

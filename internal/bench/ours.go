@@ -121,12 +121,11 @@ func subscribe(ctx context.Context, b *bus.Bus, s bus.Subscription) (stop func()
 
 // await waits until handled reaches want.
 func await(ctx context.Context, handled *atomic.Int64, want int64) error {
-	end := now() + int64(patience)
+	end, pause := now()+int64(patience), newRest()
 	for handled.Load() < want {
-		if ctx.Err() != nil || now() > end {
+		if pause.take(ctx, aMoment) != nil || now() > end {
 			return errLost(want, handled.Load())
 		}
-		time.Sleep(50 * time.Microsecond)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"time"
 )
@@ -10,6 +11,30 @@ var epoch = time.Now()
 
 // now is the time in ns.
 func now() int64 { return int64(time.Since(epoch)) }
+
+// A rest is a wait that may be taken again and again. It allocates once, so that what a run allocates is the run's own.
+type rest struct{ timer *time.Timer }
+
+func newRest() rest {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return rest{t}
+}
+
+// take waits for d, or until ctx ends, and returns why it ended early.
+func (r rest) take(ctx context.Context, d time.Duration) error {
+	r.timer.Reset(d)
+	select {
+	case <-r.timer.C:
+		return nil
+	case <-ctx.Done():
+		r.timer.Stop()
+		return context.Cause(ctx)
+	}
+}
+
+// aMoment is how long those rest who wait for handlers to catch up.
+const aMoment = 50 * time.Microsecond
 
 // since returns the time that has passed since start, a reading of now.
 func since(start int64) time.Duration { return time.Duration(now() - start) }

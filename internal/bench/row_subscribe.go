@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -84,11 +83,10 @@ func (l *lab) receive(frames [][]byte, start consume) func(context.Context) (sam
 
 func (l *lab) feed(ctx context.Context, c *rawConn, frames [][]byte, handled *atomic.Int64) (sample, error) {
 	before := mallocs()
-	sent := 0
+	sent, pause := 0, newRest()
 	n, start, err := sustain(l.run, func() (int, error) {
 		if int64(sent)-handled.Load() > window-stride {
-			time.Sleep(50 * time.Microsecond)
-			return 0, nil
+			return 0, pause.take(ctx, aMoment)
 		}
 		for range stride {
 			if _, err := c.out.Write(frames[sent%len(frames)]); err != nil {
