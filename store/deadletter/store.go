@@ -3,12 +3,9 @@ package deadletter
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"sync"
 	"time"
+
+	"github.com/eventbus-go/eventbus/internal/opener"
 )
 
 // A Store keeps letters. Its methods are safe for concurrent use by many processes, and return soon after their context's end.
@@ -43,43 +40,15 @@ var ErrFull = errors.New("there are as many dead letters as there may be: redriv
 // ErrNoScheme says that no linked store has the URL's scheme.
 var ErrNoScheme = errors.New("no such store of dead letters is linked in")
 
-var (
-	openersMu sync.Mutex
-	openers   = make(map[string]func(url string) (Store, error))
-)
+var openers = opener.Openers[Store]{Package: "deadletter", Example: "letters.db", ErrNoScheme: ErrNoScheme}
 
 // Register makes a store known by the scheme of its URL. It is for the init function of the store's package, and panics
 // where the scheme is taken.
-func Register(scheme string, open func(url string) (Store, error)) {
-	openersMu.Lock()
-	defer openersMu.Unlock()
-	if openers[scheme] != nil {
-		panic("deadletter: two stores for " + scheme + "://")
-	}
-	openers[scheme] = open
-}
+func Register(scheme string, open func(url string) (Store, error)) { openers.Register(scheme, open) }
 
 // Registered reports whether a store of that scheme is linked in.
-func Registered(scheme string) bool {
-	openersMu.Lock()
-	defer openersMu.Unlock()
-	return openers[scheme] != nil
-}
+func Registered(scheme string) bool { return openers.Registered(scheme) }
 
 // Open opens the store of a URL, such as redis://localhost:6379, sqlite:letters.db or memory://. It does not wait for a server.
 // Its errors show no password.
-func Open(url string) (Store, error) {
-	scheme, _, ok := strings.Cut(url, ":")
-	openersMu.Lock()
-	open := openers[scheme]
-	known := slices.Sorted(maps.Keys(openers))
-	openersMu.Unlock()
-	switch {
-	case !ok || scheme == "":
-		return nil, errors.New("this is no URL: write it as redis://localhost:6379, sqlite:letters.db or memory://")
-	case open == nil:
-		return nil, fmt.Errorf("%w: %s (there are %s; import brokers/redis or store/sqlite for others)", ErrNoScheme, scheme,
-			strings.Join(known, ", "))
-	}
-	return open(url)
-}
+func Open(url string) (Store, error) { return openers.Open(url) }
