@@ -70,6 +70,20 @@ func isReply(err error) bool {
 	return errors.As(err, &reply) && !errors.Is(err, context.Canceled)
 }
 
+// execute runs a pipeline of questions. Its error is one of the connection: what the server replies to a command is the
+// command's own.
+//
+// go-redis gives the commands no error at all where it was an error reply that kept it from having a connection, such as
+// the ones to a wrong password, or of a server that is loading. That is an error of the connection too, and no command
+// has a value then.
+func execute(ctx context.Context, pipe goredis.Pipeliner) error {
+	cmds, err := pipe.Exec(ctx)
+	if isReply(err) && slices.ContainsFunc(cmds, func(c goredis.Cmder) bool { return c.Err() != nil }) {
+		return nil
+	}
+	return err
+}
+
 func hasPrefix(err error, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return goredis.HasErrorPrefix(err, p) })
 }

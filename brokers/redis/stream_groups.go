@@ -60,7 +60,7 @@ func (c *stream) askGroups(ctx context.Context, keys []string, out []groupsReply
 	for i, key := range keys {
 		out[i].info, out[i].groups = pipe.XInfoStream(ctx, key), pipe.XInfoGroups(ctx, key)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+	if err := execute(ctx, pipe); err != nil {
 		return err
 	}
 	pipe = c.pub.Pipeline()
@@ -71,7 +71,7 @@ func (c *stream) askGroups(ctx context.Context, keys []string, out []groupsReply
 		}
 	}
 	if pipe.Len() > 0 {
-		if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+		if err := execute(ctx, pipe); err != nil {
 			return err
 		}
 	}

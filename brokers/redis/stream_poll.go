@@ -71,7 +71,7 @@ func (m *member) look(ctx context.Context, n int) ([]look, time.Time, error) {
 		looks[i].parked = pipe.XPendingExt(ctx, &args)
 		looks[i].due = pipe.ZRangeWithScores(ctx, s.parked.due, 0, 0)
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+	if err := execute(ctx, pipe); err != nil {
 		return nil, time.Time{}, err
 	}
 	return looks, now.Val(), nil

@@ -83,8 +83,7 @@ func (s *steward) prolong(ctx context.Context) error {
 	if pipe.Len() == 0 {
 		return nil
 	}
-	_, err := pipe.Exec(ctx)
-	return ignoreReply(err)
+	return execute(ctx, pipe)
 }
 
 // findFloors notes up to where everything is settled.

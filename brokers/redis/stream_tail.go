@@ -147,7 +147,7 @@ func (t *tail) look(ctx context.Context) error {
 	if len(infos) == 0 {
 		return nil
 	}
-	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+	if err := execute(ctx, pipe); err != nil {
 		return err
 	}
 	for i, s := range t.sources {

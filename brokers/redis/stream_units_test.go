@@ -203,3 +203,18 @@ func TestAStreamURLThatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A server that turns a connection away answers none of the pipeline's commands, and go-redis leaves them without an error and
+// without a value: a password that is changed while a service runs must not be a panic in it.
+func TestAPipelineThatGotNoConnectionIsAnError(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{Password: "changed"})
+	c := openedStream(t, "redis+stream://:before@"+server.Addr())
+	if _, err := c.groupsOfAll(t.Context(), []string{"a", "b"}); !hasPrefix(err, refusals) {
+		t.Errorf("groupsOfAll: %v", err)
+	}
+	m := &member{conn: c, client: c.pub, group: "g"}
+	m.sources = []*source{m.newSource("a")}
+	if looks, _, err := m.look(t.Context(), 1); !hasPrefix(err, refusals) {
+		t.Errorf("look: %v, %v", looks, err)
+	}
+}
