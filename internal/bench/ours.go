@@ -112,7 +112,7 @@ func subscribe(ctx context.Context, b *bus.Bus, s bus.Subscription) (stop func()
 		if err := b.Close(ctx); err != nil {
 			return err
 		}
-		if st := b.Stats().Subscriptions[s.Name]; st.Handled != st.Received || st.Gaps != 0 {
+		if st := b.Stats().Subscriptions[s.Name]; st.Handled+st.Filtered+st.Duplicate != st.Received || st.Gaps != 0 {
 			return fmt.Errorf("something was missed: %+v", st)
 		}
 		return <-ran

@@ -89,9 +89,6 @@ type deduper struct {
 	doubts doubts
 }
 
-// forever is a lease that no process outlives.
-const forever = 1 << 60 * time.Nanosecond
-
 func newDeduper(scope string, p DedupPolicy, failed func(error)) *deduper {
 	d := &deduper{DedupPolicy: p, failed: failed, begin: time.Now()}
 	d.Scope = cmp.Or(d.Scope, scope)
@@ -99,13 +96,13 @@ func newDeduper(scope string, p DedupPolicy, failed func(error)) *deduper {
 	d.Lease = cmp.Or(max(d.Lease, 0), DefaultDedupLease)
 	d.Timeout = cmp.Or(max(d.Timeout, 0), DefaultDedupTimeout)
 	if _, d.local = p.Store.(*dedup.Memory); d.local {
-		d.Lease = forever
+		d.Lease = dedup.Forever
 	}
 	return d
 }
 
 func (d *deduper) handle(ctx context.Context, e schema.Event, next router.Handler) error {
-	if !d.down.mayAsk(time.Since(d.begin)) {
+	if !d.down.mayAsk(d.begin) {
 		return d.without(ctx, e, next, errDown)
 	}
 	if old, ok := d.doubts.take(e.ID); ok {
@@ -159,12 +156,21 @@ func (d *deduper) begun(ctx context.Context, e schema.Event, next router.Handler
 		}
 	}()
 	err = next(ctx, e)
-	if drop := new(router.DropError); err == nil || errors.As(err, &drop) {
+	if isDone(err) {
 		handled = true
 		lease.end()
 		d.confirm(ctx, e.ID)
 	}
 	return err
+}
+
+// isDone reports whether an event is not to be handled again, by what its handler has returned.
+func isDone(err error) bool {
+	if err == nil {
+		return true
+	}
+	var drop *router.DropError
+	return errors.As(err, &drop)
 }
 
 // confirm and release say what has happened, also where the handler's time is over.
@@ -214,10 +220,14 @@ func notNow(ctx context.Context, err error) error {
 // A downFor keeps all but one event a second from asking a store that has failed.
 type downFor struct{ until atomic.Int64 } // 0 while it works
 
-// mayAsk reports whether the store is to be asked.
-func (f *downFor) mayAsk(now time.Duration) bool {
+// mayAsk reports whether the store is to be asked; the time is counted from begin.
+func (f *downFor) mayAsk(begin time.Time) bool {
 	until := f.until.Load()
-	return until == 0 || int64(now) >= until && f.until.CompareAndSwap(until, int64(now+DefaultDedupWait))
+	if until == 0 {
+		return true
+	}
+	now := time.Since(begin)
+	return int64(now) >= until && f.until.CompareAndSwap(until, int64(now+DefaultDedupWait))
 }
 
 func (f *downFor) failed(now time.Duration) { f.until.Store(int64(now + DefaultDedupWait)) }

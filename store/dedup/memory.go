@@ -33,11 +33,11 @@ func openMemory(text string) (Store, error) {
 // A Memory is a Store within the process. It is bounded: where there are too many, the events that were handled first are
 // forgotten, which Forgotten counts. Its methods are safe for concurrent use, and never fail.
 //
-// Ids are kept as 128 bits of two hashes with random seeds, so that it holds no pointers for the garbage collector to follow; two ids
+// Ids are kept as 128 bits of hashes with random seeds, so that it holds no pointers for the garbage collector to follow; two ids
 // of a million collide with a probability below 2^-88.
 type Memory struct {
 	max   int
-	seeds [2]maphash.Seed
+	seeds [2]struct{ scope, id maphash.Seed }
 	begin time.Time // leases and windows are counted from here, whatever the wall clock does
 
 	mu        sync.Mutex
@@ -61,48 +61,55 @@ func NewMemory(events int) *Memory {
 	if events <= 0 {
 		events = DefaultEvents
 	}
-	return &Memory{
-		max: events, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, begin: time.Now(), known: make(map[key]entry),
+	m := &Memory{max: events, begin: time.Now(), known: make(map[key]entry)}
+	for i := range m.seeds {
+		m.seeds[i].scope, m.seeds[i].id = maphash.MakeSeed(), maphash.MakeSeed()
 	}
+	return m
 }
 
+// key hashes the scope and the id apart, each by seeds of its own: hashing two short strings is several times quicker than writing
+// them one after the other into one hash.
 func (m *Memory) key(scope, id string) (k key) {
-	var h maphash.Hash
 	for i, seed := range m.seeds {
-		h.SetSeed(seed)
-		_, _ = h.WriteString(scope)
-		_ = h.WriteByte(0)
-		_, _ = h.WriteString(id)
-		k[i] = h.Sum64()
+		k[i] = maphash.String(seed.scope, scope) ^ maphash.String(seed.id, id)
 	}
 	return k
 }
 
+// end is when a lease that begins now runs out. One for ever costs no look at the clock.
+func (m *Memory) end(lease time.Duration) time.Duration {
+	if lease >= Forever {
+		return Forever
+	}
+	return time.Since(m.begin) + lease
+}
+
 // Reserve implements Store.
 func (m *Memory) Reserve(_ context.Context, scope, id string, token uint64, lease time.Duration) (State, error) {
-	k, now := m.key(scope, id), time.Since(m.begin)
+	k := m.key(scope, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e, ok := m.known[k]; ok && now < e.until {
+	if e, ok := m.known[k]; ok && time.Since(m.begin) < e.until {
 		if e.handled {
 			return Handled, nil
 		}
 		return Reserved, nil
 	}
-	m.known[k] = entry{token: token, until: now + lease}
+	m.known[k] = entry{token: token, until: m.end(lease)}
 	return Fresh, nil
 }
 
 // Renew implements Store.
 func (m *Memory) Renew(_ context.Context, scope, id string, token uint64, lease time.Duration) (bool, error) {
-	k, now := m.key(scope, id), time.Since(m.begin)
+	k := m.key(scope, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.known[k]
 	if !ok || e.handled || e.token != token {
 		return false, nil
 	}
-	m.known[k] = entry{token: token, until: now + lease}
+	m.known[k] = entry{token: token, until: m.end(lease)}
 	return true, nil
 }
 

@@ -26,6 +26,10 @@ type Store interface {
 	Release(ctx context.Context, scope, id string, token uint64) error
 }
 
+// Forever is a lease that does not run out: for a [Memory], which ends with the process that holds it. Other stores know no such
+// lease.
+const Forever time.Duration = 1 << 60
+
 // State is what a Store knows of an event.
 type State uint8
 
