@@ -174,8 +174,8 @@ func (b *batcher) run(batch *batchOf) {
 	var errs []error
 	err := errGoexit
 	defer func() { // also where the handler ends the goroutine
-		if err == nil && len(errs) != 0 && len(errs) != len(batch.events) {
-			err = fmt.Errorf("the BatchHandler returned %d errors for %d events: return one for each, or nil", len(errs), len(batch.events))
+		if err == nil {
+			err = wrongLength(len(batch.events), errs)
 		}
 		if err != nil || len(errs) == 0 {
 			batch.end(err)
@@ -221,4 +221,12 @@ func (s *Subscription) checkBatch() error {
 		return fmt.Errorf("the product of Concurrency and Batch.MaxEvents is %d: it goes up to %d", n, maxBatchWorkers)
 	}
 	return nil
+}
+
+// wrongLength is the error of a result that does not say what became of each event, or nil.
+func wrongLength(events int, errs []error) error {
+	if len(errs) == 0 || len(errs) == events {
+		return nil
+	}
+	return fmt.Errorf("the BatchHandler returned %d errors for %d events: return one for each, or nil", len(errs), events)
 }
