@@ -34,6 +34,7 @@
 //	eventbus:{user.events}:parked:billing   a stream: what the group billing gets again
 //	eventbus:{user.events}:due:billing      a sorted set: when
 //	eventbus:channels                       a set: the channels that patterns are matched with
+//	eventbus:clock                          a sorted set: by how much the server's clock has jumped
 //
 // A stream is trimmed by those who publish to it and those who read it: of what every group has settled, what is
 // older than retention, or more than retention_entries, is removed. Nothing that a group has not settled is removed,

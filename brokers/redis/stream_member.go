@@ -66,6 +66,9 @@ type member struct {
 	size   int             // of an entry, in bytes, on average
 	polled time.Time
 
+	clock      clock
+	spareUntil time.Time // nothing is taken over before
+
 	everReady bool
 	served    bool // what was pending with this consumer when the process began was delivered
 	trouble   trouble

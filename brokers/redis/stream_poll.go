@@ -27,40 +27,32 @@ func (m *member) poll(ctx context.Context, room int) error {
 			return err
 		}
 	}
-	looks, now, err := m.look(ctx, max(1, min(room, pollPage)))
+	looks, f, err := m.look(ctx, max(1, min(room, pollPage)))
 	if err != nil {
 		return err
 	}
+	m.noteJump(f.jumped)
 	for _, l := range looks {
-		list, err := l.idle.Result()
-		if err == nil {
-			err = m.takeOver(ctx, l.source, list)
-		}
-		if err != nil {
+		if err := m.takeOverBoth(ctx, l); err != nil {
 			return err
 		}
-		if list, err := l.parked.Result(); err == nil {
-			err = m.takeOver(ctx, l.source.parked, list)
-			if err != nil {
-				return err
-			}
+		if f.unsure {
+			m.setDue(l.source.parked, time.Time{}) // the next poll looks again, when whoever knows more had the time to say so
+			continue
 		}
-		if err := m.promoteDue(ctx, l, now); err != nil {
+		if err := m.promoteDue(ctx, l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// look asks about all channels.
-func (m *member) look(ctx context.Context, n int) ([]look, time.Time, error) {
+// look asks about all channels, and what time it is.
+func (m *member) look(ctx context.Context, n int) ([]look, finding, error) {
 	all := m.all()
-	if len(all) == 0 {
-		return nil, time.Time{}, nil
-	}
 	looks := make([]look, len(all))
 	pipe := m.client.Pipeline()
-	now := pipe.Time(ctx)
+	clock := m.conn.askClock(ctx, pipe)
 	for i, s := range all {
 		args := goredis.XPendingExtArgs{
 			Stream: s.key, Group: m.group, Idle: m.conn.set.stream.lease, Start: "-", End: "+", Count: int64(n),
@@ -72,9 +64,35 @@ func (m *member) look(ctx context.Context, n int) ([]look, time.Time, error) {
 		looks[i].due = pipe.ZRangeWithScores(ctx, s.parked.due, 0, 0)
 	}
 	if err := execute(ctx, pipe); err != nil {
-		return nil, time.Time{}, err
+		return nil, finding{}, err
 	}
-	return looks, now.Val(), nil
+	if err := clock.now.Err(); err != nil {
+		return nil, finding{}, err
+	}
+	f, err := m.readClock(ctx, clock)
+	return looks, f, err
+}
+
+// takeOverBoth takes over what members left behind that are gone, of a channel's stream and of the parked one.
+func (m *member) takeOverBoth(ctx context.Context, l look) error {
+	if err := m.settleIdle(ctx, l.source); err != nil {
+		return err
+	}
+	idle, err := l.idle.Result()
+	if err != nil {
+		return err
+	}
+	if m.spares() {
+		return nil
+	}
+	if err := m.takeOver(ctx, l.source, idle); err != nil {
+		return err
+	}
+	parked, err := l.parked.Result()
+	if err != nil {
+		return nil // nothing is parked
+	}
+	return m.takeOver(ctx, l.source.parked, parked)
 }
 
 // takeOver claims entries whose leases ran out, as far as there is room.
@@ -90,14 +108,14 @@ func (m *member) takeOver(ctx context.Context, s *source, list []goredis.XPendin
 }
 
 // promoteDue promotes what is due of a channel, as far as there is room.
-func (m *member) promoteDue(ctx context.Context, l look, now time.Time) error {
+func (m *member) promoteDue(ctx context.Context, l look) error {
 	s := l.source.parked
 	first, err := l.due.Result()
 	if err != nil || len(first) == 0 {
 		m.setDue(s, time.Time{})
 		return ignoreReply(err)
 	}
-	wait := time.Duration(int64(first[0].Score)-now.UnixMilli()) * time.Millisecond
+	wait := time.Duration(int64(first[0].Score)-m.clock.earliest()) * time.Millisecond
 	if wait > 0 {
 		m.setDue(s, time.Now().Add(wait))
 		return nil

@@ -24,14 +24,12 @@ import (
 //	parked and pending                killed after promote, the reply read or not: the lease runs out
 //	nowhere                           finish ran: it was settled; killed before it: the lease runs out, and it comes twice
 //
-// Times are the server's, so that members whose clocks differ agree.
+// When an entry is due is said in the time of a clock that does not jump: see clock.
 
 // parkScript moves entries of a channel's stream. KEYS: the stream, the parked one, the set. ARGV: the group, and for
-// each entry its id, the delay in ms and how many attempts there were. An entry that is not pending any more is
+// each entry its id, when it is due in ms and how many attempts there were. An entry that is not pending any more is
 // somebody else's, and stays where it is. It returns how many entries are gone from the stream.
 var parkScript = newScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[1], '$', 'MKSTREAM')
 local gone = 0
 for i = 2, #ARGV, 3 do
@@ -39,7 +37,7 @@ for i = 2, #ARGV, 3 do
   if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
     if e[1] then
       local id = redis.call('XADD', KEYS[2], '*', unpack(e[1][2]))
-      redis.call('ZADD', KEYS[3], string.format('%.0f', now + ARGV[i + 1]), id .. ' ' .. ARGV[i + 2])
+      redis.call('ZADD', KEYS[3], ARGV[i + 1], id .. ' ' .. ARGV[i + 2])
     else
       gone = gone + 1
     end
@@ -49,23 +47,19 @@ return gone`)
 
 // parkAgainScript parks entries that were promoted. KEYS: the parked stream, the set. ARGV as for parkScript.
 var parkAgainScript = newScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
 for i = 2, #ARGV, 3 do
   if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
-    redis.call('ZADD', KEYS[2], string.format('%.0f', now + ARGV[i + 1]), ARGV[i] .. ' ' .. ARGV[i + 2])
+    redis.call('ZADD', KEYS[2], ARGV[i + 1], ARGV[i] .. ' ' .. ARGV[i + 2])
   end
 end
 return 0`)
 
 // promoteScript makes parked entries that are due pending. KEYS: the parked stream, the set. ARGV: the group, the
-// consumer, and how many at most. It returns in how many ms the next one is due, empty for none, and the attempt and
-// the entry of each.
+// consumer, how many at most, and what time it is in ms. It returns in how many ms the next one is due, empty for
+// none, and the attempt and the entry of each.
 var promoteScript = newScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local out = {}
-for _, m in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[3])) do
+for _, m in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[4], 'LIMIT', 0, ARGV[3])) do
   local id, n = string.match(m, '^(%S+) (%d+)$')
   redis.call('ZREM', KEYS[2], m)
   if id then
@@ -76,7 +70,7 @@ for _, m in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local wait = ''
-if first[2] then wait = string.format('%.0f', first[2] - now) end
+if first[2] then wait = string.format('%.0f', first[2] - ARGV[4]) end
 return {wait, out}`)
 
 // finishScript settles parked entries. KEYS: the parked stream. ARGV: the group, the ids.
@@ -141,10 +135,11 @@ func (m *member) park(ctx context.Context, client *goredis.Client, s *source, li
 		script, keys = parkScript, []string{s.key, s.parked.key, s.parked.due}
 	}
 	for part := range slices.Chunk(list, parkAtOnce) {
-		args := []any{m.group}
+		args, now := []any{m.group}, m.clock.latest()
 		for _, p := range part {
 			// A millisecond is the grain: one that has begun counts in full.
-			args = append(args, p.id.String(), (p.after + time.Millisecond - 1).Milliseconds(), p.attempts)
+			due := now + (p.after + time.Millisecond - 1).Milliseconds()
+			args = append(args, p.id.String(), due, p.attempts)
 		}
 		if _, err := eval(ctx, client, script, keys, args...); err != nil {
 			return err
@@ -175,7 +170,7 @@ func (m *member) noteDue(s *source, list []parking) {
 
 // promote makes parked entries that are due pending with this member, at most n.
 func (m *member) promote(ctx context.Context, s *source, n int) error {
-	raw, err := eval(ctx, m.client, promoteScript, []string{s.key, s.due}, m.group, m.consumer, n)
+	raw, err := eval(ctx, m.client, promoteScript, []string{s.key, s.due}, m.group, m.consumer, n, m.clock.earliest())
 	if err != nil {
 		if isNoGroup(err) {
 			return nil // nothing is parked

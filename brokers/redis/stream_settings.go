@@ -85,3 +85,6 @@ func (s *streamSettings) dueKey(channel, group string) string {
 
 // channelsKey is the set of all channels that have a stream, which is what patterns are matched with.
 func (s *streamSettings) channelsKey() string { return s.prefix + "channels" }
+
+// clockKey is a sorted set with two scores, of what delays are counted in: see clock.
+func (s *streamSettings) clockKey() string { return s.prefix + "clock" }

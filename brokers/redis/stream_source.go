@@ -20,6 +20,8 @@ type source struct {
 	ownDone bool
 	seen    entryID // the greatest entry that was received
 
+	idleRight bool // whether what is pending was looked at since the server's clock has jumped back
+
 	// Of the steward's goroutine:
 	looked time.Time // when the stream was last looked at
 	last   entryID   // the last entry then

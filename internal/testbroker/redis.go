@@ -28,6 +28,8 @@ type RedisOptions struct {
 	Password string
 	// TLS opens a second port with a certificate of its own CA: see Redis.TLS.
 	TLS bool
+	// Clock has the server's clock moved by SetClock, which takes libfaketime.
+	Clock bool
 	// InProcess starts a miniredis in this process, which can be neither frozen nor have Args and TLS.
 	InProcess bool
 	// Name is what the record calls it; StartRedis takes the test's name.
@@ -52,8 +54,8 @@ type Redis struct {
 // readyTimeout is how long a server may take to answer. redis-server takes some 10 ms on an idle machine.
 const readyTimeout = 20 * time.Second
 
-// Start starts a redis-server and waits until it answers. It returns ErrNoServer where none is installed. Stop stops
-// it.
+// Start starts a redis-server and waits until it answers. It returns ErrNoServer where none is installed, and
+// ErrNoFakeTime where its clock cannot be moved. Stop stops it.
 func Start(ctx context.Context, opts RedisOptions) (*Redis, error) {
 	r := &Redis{opts: opts}
 	if opts.InProcess {
@@ -134,7 +136,13 @@ func (r *Redis) launch(ctx context.Context) error {
 		args = append(args, "--tls-port", strconv.Itoa(r.tlsPort), "--tls-cert-file", r.tls.ServerCert,
 			"--tls-key-file", r.tls.ServerKey, "--tls-ca-cert-file", r.tls.CA, "--tls-auth-clients", "optional")
 	}
-	proc, err := startProcess(exec.Command("redis-server", append(args, r.opts.Args...)...))
+	cmd := exec.Command("redis-server", append(args, r.opts.Args...)...)
+	if r.opts.Clock {
+		if err := r.fakeTime(cmd); err != nil {
+			return err
+		}
+	}
+	proc, err := startProcess(cmd)
 	if err != nil {
 		return fmt.Errorf("testbroker: redis-server: %w", err)
 	}

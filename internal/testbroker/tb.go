@@ -17,6 +17,9 @@ func StartRedis(tb testing.TB, opts RedisOptions) *Redis {
 	if errors.Is(err, ErrNoServer) && os.Getenv(EnvRequireReal) != "1" {
 		tb.Skip("needs redis-server, which is not installed")
 	}
+	if errors.Is(err, ErrNoFakeTime) && os.Getenv(EnvRequireReal) != "1" {
+		tb.Skip("needs libfaketime, which is not installed: the package faketime, or libfaketime")
+	}
 	if err != nil {
 		tb.Fatalf("%s: %v", tb.Name(), err)
 	}

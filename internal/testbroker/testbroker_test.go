@@ -178,3 +178,32 @@ func TestAResetAndARefusalEndConnections(t *testing.T) {
 		}
 	}
 }
+
+func TestTheClockOfARedisGoesOnFromWhereItIsSet(t *testing.T) {
+	r := StartRedis(t, RedisOptions{Clock: true})
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		if err := r.SetClock(ahead); err != nil {
+			t.Fatal(err)
+		}
+		var first time.Time
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			before := time.Now()
+			got, err := r.Client().Time(t.Context()).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if off := got.Sub(before) - ahead; off < -time.Second || got.After(time.Now().Add(ahead+time.Second)) {
+				t.Fatalf("%v ahead it is off by %v", ahead, off)
+			}
+			if first.IsZero() {
+				first = got
+			}
+			if got.After(first) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("it stands still")
+			}
+		}
+	}
+}
