@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests with the race detector (the full size without it), after getting what they need: a C compiler (for the race
-# detector), redis-server, Apache Kafka with Java, rabbitmq-server, and Python and Node.js with their client libraries (for
+# detector), redis-server, libfaketime (to set its clock), Apache Kafka with Java, rabbitmq-server, and Python and Node.js with their client libraries (for
 # the subscribers in examples/subscribers).
 #
 # What could not be had is said in the last lines of the run. Where CI is true that is a failure, and elsewhere the tests
@@ -34,6 +34,11 @@ else
 	missing+=(-missing "redis-server: $reason")
 	export EVENTBUS_REQUIRE_REAL=0
 	if $ci; then export EVENTBUS_REQUIRE_REAL=1; fi
+fi
+
+if ! reason=$("$root/scripts/ensure-faketime.sh"); then
+	missing+=(-missing "libfaketime: $reason")
+	if ! $ci; then export EVENTBUS_REQUIRE_REAL=0; fi
 fi
 
 if reason=$("$root/scripts/ensure-kafka.sh"); then

@@ -234,3 +234,48 @@ func TestAMemoryIsBoundedAndCountsWhatItForgets(t *testing.T) {
 		t.Errorf("it has forgotten %d", m.Forgotten())
 	}
 }
+
+// Suppose the clock of a Redis server is set back by an hour: a process that has died would hold its event for an hour and a minute.
+func TestALeaseEndsInTimeWhereTheClockOfTheServerIsSetBack(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{Clock: true})
+	s := redis.NewDedup(server.Client())
+	ahead := func(d time.Duration) {
+		t.Helper()
+		if err := server.SetClock(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(id string, want dedup.State) {
+		t.Helper()
+		if got := reserve(t, s, "a", id, 9, time.Second); got != want {
+			t.Errorf("%s: %v, want %v", id, got, want)
+		}
+	}
+	renew := func(id string, lease time.Duration) {
+		t.Helper()
+		if held, err := s.Renew(t.Context(), "a", id, 1, lease); err != nil || !held {
+			t.Errorf("%s: held is %v, %v", id, held, err)
+		}
+	}
+	// Leases of hours: a slow machine takes its time between two steps.
+	for _, id := range []string{"dead", "alive", "long"} {
+		reserve(t, s, "a", id, 1, 2*time.Hour)
+	}
+	renew("long", 100*time.Hour)
+	for _, back := range []time.Duration{0, 50 * time.Hour} {
+		ahead(-back)
+		check("dead", dedup.Reserved)
+		check("alive", dedup.Reserved)
+		check("long", dedup.Reserved)
+	}
+	ahead(-49 * time.Hour)
+	check("dead", dedup.Reserved)
+	renew("alive", 2*time.Hour)
+	ahead(-47*time.Hour - 30*time.Minute)
+	check("dead", dedup.Fresh)
+	check("alive", dedup.Reserved)
+	ahead(49 * time.Hour)
+	check("long", dedup.Reserved)
+	ahead(51 * time.Hour)
+	check("long", dedup.Fresh)
+}

@@ -37,22 +37,33 @@ func (d *Dedup) Close() error {
 	return d.close()
 }
 
+// The key of an event that is being handled has the token and the lease in milliseconds. Nothing is left of a lease for longer than
+// that, unless the server's clock was set back: of a process that has died the event would be held for as long as that, so whoever
+// asks for it shortens what is left to a lease. A holder that is alive renews it within that time.
+
 // reserve sets the key for the lease unless it is there: ARGV has the token and the lease in milliseconds.
 var reserve = goredis.NewScript(`
 local v = redis.call('GET', KEYS[1])
 if v == 'handled' then return 2 end
-if v then return 1 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if v then
+  local lease = tonumber(string.match(v, ' (%d+)$'))
+  if lease and redis.call('PTTL', KEYS[1]) > lease then redis.call('PEXPIRE', KEYS[1], lease) end
+  return 1
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[2])
 return 0`)
 
 // renew prolongs the key where it has the token.
 var renew = goredis.NewScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
+local v = redis.call('GET', KEYS[1])
+if not v or string.match(v, '^%x+') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[2])
+return 1`)
 
 // release deletes the key where it has the token.
 var release = goredis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+local v = redis.call('GET', KEYS[1])
+if v and string.match(v, '^%x+') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 0`)
 
 // Reserve implements dedup.Store.

@@ -40,6 +40,7 @@ type Dedup struct {
 	max   int
 	close func() error
 	table table
+	now   func() time.Time
 
 	confirmed atomic.Int64 // since the table was tidied last
 	forgotten atomic.Int64
@@ -52,47 +53,60 @@ func NewDedup(db *sql.DB, max int) *Dedup {
 	if max <= 0 {
 		max = DefaultMaxEvents
 	}
-	return &Dedup{db: db, max: max, table: newTable(createDedup, createDedupIndex)}
+	return &Dedup{db: db, max: max, table: newTable(createDedup, createDedupIndex), now: time.Now}
 }
 
 const createDedup = `CREATE TABLE IF NOT EXISTS eventbus_dedup (
 	scope TEXT NOT NULL, event_id TEXT NOT NULL, token TEXT NOT NULL, handled INTEGER NOT NULL, until BIGINT NOT NULL,
-	PRIMARY KEY (scope, event_id))`
+	lease BIGINT NOT NULL, PRIMARY KEY (scope, event_id))`
 
 const createDedupIndex = `CREATE INDEX IF NOT EXISTS eventbus_dedup_until ON eventbus_dedup (until)`
 
 // Reserve implements dedup.Store.
 func (d *Dedup) Reserve(ctx context.Context, scope, id string, token uint64, lease time.Duration) (dedup.State, error) {
-	now := time.Now()
-	n, err := d.exec(ctx, `INSERT INTO eventbus_dedup (scope, event_id, token, handled, until) VALUES ($1, $2, $3, 0, $4)
-		ON CONFLICT (scope, event_id) DO UPDATE SET token = excluded.token, handled = 0, until = excluded.until
-		WHERE eventbus_dedup.until <= $5`, scope, id, text(token), now.Add(lease).UnixMilli(), now.UnixMilli())
+	now := d.now()
+	n, err := d.exec(ctx, `INSERT INTO eventbus_dedup (scope, event_id, token, handled, until, lease) VALUES ($1, $2, $3, 0, $4, $5)
+		ON CONFLICT (scope, event_id) DO UPDATE SET token = excluded.token, handled = 0, until = excluded.until, lease = excluded.lease
+		WHERE eventbus_dedup.until <= $6`, scope, id, text(token), now.Add(lease).UnixMilli(), lease.Milliseconds(), now.UnixMilli())
 	if err != nil || n == 1 {
 		return dedup.Fresh, err
 	}
 	var handled int
-	err = d.db.QueryRowContext(ctx, `SELECT handled FROM eventbus_dedup WHERE scope = $1 AND event_id = $2`, scope, id).Scan(&handled)
+	var until, held int64
+	err = d.db.QueryRowContext(ctx, `SELECT handled, until, lease FROM eventbus_dedup WHERE scope = $1 AND event_id = $2`, scope, id).
+		Scan(&handled, &until, &held)
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // released in between: it can be had next time
 		return dedup.Reserved, nil
 	case handled == 1:
 		return dedup.Handled, err
+	case err == nil && until > now.UnixMilli()+held:
+		err = d.shorten(ctx, scope, id, until, now.UnixMilli()+held)
 	}
 	return dedup.Reserved, err
 }
 
+// shorten has a lease of which more is left than it is long end one lease from now: the clock was set back since, and of a process
+// that has died the event would be held for as long as that. A holder that is alive renews it within that time.
+func (d *Dedup) shorten(ctx context.Context, scope, id string, from, to int64) error {
+	_, err := d.exec(ctx, `UPDATE eventbus_dedup SET until = $1 WHERE scope = $2 AND event_id = $3 AND handled = 0 AND until = $4`,
+		to, scope, id, from)
+	return err
+}
+
 // Renew implements dedup.Store.
 func (d *Dedup) Renew(ctx context.Context, scope, id string, token uint64, lease time.Duration) (bool, error) {
-	n, err := d.exec(ctx, `UPDATE eventbus_dedup SET until = $1 WHERE scope = $2 AND event_id = $3 AND token = $4 AND handled = 0`,
-		time.Now().Add(lease).UnixMilli(), scope, id, text(token))
+	n, err := d.exec(ctx, `UPDATE eventbus_dedup SET until = $1, lease = $2
+		WHERE scope = $3 AND event_id = $4 AND token = $5 AND handled = 0`,
+		d.now().Add(lease).UnixMilli(), lease.Milliseconds(), scope, id, text(token))
 	return n == 1, err
 }
 
 // Confirm implements dedup.Store.
 func (d *Dedup) Confirm(ctx context.Context, scope, id string, window time.Duration) error {
-	_, err := d.exec(ctx, `INSERT INTO eventbus_dedup (scope, event_id, token, handled, until) VALUES ($1, $2, '', 1, $3)
+	_, err := d.exec(ctx, `INSERT INTO eventbus_dedup (scope, event_id, token, handled, until, lease) VALUES ($1, $2, '', 1, $3, 0)
 		ON CONFLICT (scope, event_id) DO UPDATE SET token = '', handled = 1, until = excluded.until`,
-		scope, id, time.Now().Add(window).UnixMilli())
+		scope, id, d.now().Add(window).UnixMilli())
 	if err == nil && d.confirmed.Add(1) >= int64(min(max(d.max/100, 1), 1000)) {
 		return d.tidy(ctx)
 	}
@@ -113,7 +127,7 @@ func (d *Dedup) tidy(ctx context.Context) error {
 	}
 	defer d.tidying.Unlock()
 	d.confirmed.Store(0)
-	if _, err := d.exec(ctx, `DELETE FROM eventbus_dedup WHERE until <= $1`, time.Now().UnixMilli()); err != nil {
+	if _, err := d.exec(ctx, `DELETE FROM eventbus_dedup WHERE until <= $1`, d.now().UnixMilli()); err != nil {
 		return err
 	}
 	n, err := d.exec(ctx, `DELETE FROM eventbus_dedup WHERE handled = 1 AND until <= (
