@@ -37,6 +37,7 @@ type stream struct {
 
 	mu        sync.Mutex
 	announced map[string]time.Time // when a channel was last put into the set of channels
+	pinned    map[string]bool      // by channel and group: those that kept old messages when they were last looked at
 }
 
 var (
@@ -52,7 +53,7 @@ func openStream(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &stream{conn: newConn(set, u.Scheme), announced: make(map[string]time.Time)}
+	c := &stream{conn: newConn(set, u.Scheme), announced: make(map[string]time.Time), pinned: make(map[string]bool)}
 	c.command = c.newAdd
 	c.before = c.announce
 	if f := set.stream.format; f != nil {

@@ -37,7 +37,7 @@ func (c *stream) lookForForgotten(ctx context.Context, channel string, s groupSt
 			return removed, err
 		}
 		gone := false
-		if pinned && c.set.stream.forget > 0 && c.set.stream.create {
+		if c.pinnedAgain(channel, group, pinned) && c.set.stream.forget > 0 && c.set.stream.create {
 			if gone, err = c.forget(ctx, channel, group); err != nil {
 				return removed, err
 			}
@@ -48,6 +48,23 @@ func (c *stream) lookForForgotten(ctx context.Context, channel string, s groupSt
 		}
 	}
 	return removed, nil
+}
+
+// pinnedAgain notes whether a group keeps old messages, and reports whether it did so at the last look, too.
+//
+// Suppose the server's clock jumps ahead by more than forget: everything looks old, and every consumer as if it had not asked
+// for anything since. By the next look those that are alive have asked, which forgetScript sees.
+func (c *stream) pinnedAgain(channel, group string, pinned bool) (again bool) {
+	key := channel + " " + group
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	again = pinned && c.pinned[key]
+	if !pinned {
+		delete(c.pinned, key)
+	} else {
+		c.pinned[key] = true
+	}
+	return again
 }
 
 // pins reports whether a group has not settled something from before an id. Its floor alone does not say: on a quiet channel

@@ -94,8 +94,10 @@ func TestAGroupThatNobodyReadsForIsForgottenWhereThatIsAskedFor(t *testing.T) {
 	client.Do(ctx, "XREADGROUP", "GROUP", "alive", "c", "COUNT", 1, "STREAMS", key, ">")
 	parked := c.set.stream.parkedKey("a.b", "gone")
 	client.XAdd(ctx, &goredis.XAddArgs{Stream: parked, Values: []any{"body", "x"}})
-	if err := c.trim(context.WithoutCancel(ctx), "a.b"); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := c.trim(context.WithoutCancel(ctx), "a.b"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if names := groupNames(t, client, key); names != "alive" {
 		t.Errorf("the groups are %q: wants the one that is read for", names)
@@ -106,6 +108,35 @@ func TestAGroupThatNobodyReadsForIsForgottenWhereThatIsAskedFor(t *testing.T) {
 	if text := strings.Join(c.Warnings(), "\n"); !strings.Contains(text, `the group "gone" of channel a.b was removed`) ||
 		!strings.Contains(text, `the group "alive" of channel a.b has not settled`) {
 		t.Errorf("warnings: %q", text)
+	}
+}
+
+// Suppose the server's clock jumps ahead by more than forget, and the keeper looks before the group's consumer asks again.
+func TestAJumpOfTheClockForgetsNoGroupThatIsReadFor(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{Clock: true})
+	c := openedStream(t, "redis+stream://"+server.Addr()+"?prefix=forget:&forget=1h")
+	client, ctx := server.Client(), t.Context()
+	const key = "forget:{a.b}"
+	trim := func() {
+		t.Helper()
+		if err := c.trim(context.WithoutCancel(ctx), "a.b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aged(t, client, key)
+	if err := client.XGroupCreate(ctx, key, "alive", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() { client.Do(ctx, "XREADGROUP", "GROUP", "alive", "c", "COUNT", 1, "STREAMS", key, ">") }
+	ask()
+	if err := server.SetClock(2 * time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	trim()
+	ask()
+	trim()
+	if names := groupNames(t, client, key); names != "alive" {
+		t.Errorf("the groups are %q: wants the one that is read for", names)
 	}
 }
 
