@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests with the race detector (the full size without it), after getting what they need: a C compiler (for the race
-# detector), redis-server, libfaketime (to set its clock), Apache Kafka with Java, rabbitmq-server, and Python and Node.js with their client libraries (for
-# the subscribers in examples/subscribers).
+# detector), redis-server, libfaketime (to set its clock), Apache Kafka with Java, rabbitmq-server, and Python and Node.js with
+# their client libraries (for the subscribers in examples/subscribers).
 #
 # What could not be had is said in the last lines of the run. Where CI is true that is a failure, and elsewhere the tests
 # that need it are skipped by name. Everything that is downloaded lands in .cache.

@@ -24,6 +24,9 @@
 // What is asked for again later, and what is published with a NotBefore, waits on the server, in a stream of the
 // group's own beside the channel's, and comes back to that group alone.
 //
+// The server's clock may jump: a retry that is due in a minute comes in a minute nevertheless, and what a dead member had a
+// lease later, as long as some member of some group is connected. Jumps of some seconds are followed.
+//
 // An entry has two fields: body, and meta, which has the rest of the message. Any client may XADD an entry with a
 // body and no meta; an entry without a body is delivered as malformed. With format=watermill entries are those of
 // github.com/ThreeDotsLabs/watermill-redisstream: import brokers/redis/watermill for its side effect.

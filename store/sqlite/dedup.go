@@ -31,7 +31,8 @@ func openDedup(text string) (dedup.Store, error) {
 }
 
 // A Dedup is a dedup.Store in a table of a database, which its first use creates: a row for each event that is being handled, or was
-// within its window. Its methods are safe for concurrent use, by several processes too, whose clocks have to agree about the leases.
+// within its window. Its methods are safe for concurrent use, by several processes too, whose clocks have to agree about the
+// leases. A clock that is set back ends them in time all the same.
 //
 // Rows whose time is over are deleted once in a while. Where there are more than its bound of events, those that would be forgotten
 // next are forgotten early, which Forgotten counts.
