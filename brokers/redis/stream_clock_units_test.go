@@ -40,6 +40,7 @@ func TestWhatAReadingOfTheServersClockSays(t *testing.T) {
 		"ahead, and others know":              {first, at(time.Second, hour, hour, noon+hour), finding{jumped: hour, skew: hour}},
 		"ahead, and others know for a while":  {first, at(20*time.Second, hour, hour, noon+hour), finding{jumped: hour, skew: hour}},
 		"others know of what we never saw":    {first, at(time.Second, 0, hour, noon), finding{skew: hour}},
+		"ahead twice, and others know of one": {first, at(time.Second, 2*hour, hour, noon+hour), finding{jumped: 2 * hour, skew: 2 * hour}},
 		"ahead for us alone":                  {first, at(time.Second, hour, 0, noon+hour-3*time.Second), finding{jumped: hour}},
 		"back, and somebody has just come":    {first, at(time.Second, -hour, -hour, noon-hour), finding{jumped: -hour, skew: -hour}},
 	} {
@@ -205,6 +206,20 @@ func TestAClockThatJumpsThereAndBackIsWhereItWas(t *testing.T) {
 	}
 	if skew := a.clock.last.skew.Abs(); skew > time.Minute || skew != b.clock.last.skew.Abs() {
 		t.Errorf("the skew is %v and %v", a.clock.last.skew, b.clock.last.skew)
+	}
+}
+
+// Suppose two members find the same jump, and neither has heard of the other's.
+func TestAJumpIsTakenBackOnce(t *testing.T) {
+	ct := newClockTest(t, inProcess)
+	a, b := ct.member(), ct.member()
+	ct.poll(a)
+	r := *a.clock.last
+	for i, m := range []*member{a, b} {
+		got, err := m.setSkew(t.Context(), &r, time.Hour+time.Duration(i)*time.Second)
+		if err != nil || got != time.Hour {
+			t.Errorf("%v, %v: wants the skew that the first has found", got, err)
+		}
 	}
 }
 
