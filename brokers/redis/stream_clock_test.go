@@ -15,7 +15,7 @@ func TestAnHourThatTheServersClockJumpsIsNotNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := testbroker.StartRedis(t, testbroker.RedisOptions{Clock: true})
-			url := streamURL(server) + "?lease=4s"
+			url := streamURL(server) + "?lease=3s"
 			c, r, other := open(t, url), newRecorder(), newRecorder()
 			subscribe(t, c, r, group("g", orders))
 			publish(t, c, message(orders, "soon"), message(orders, "later"), message(orders, "live"), message(orders, "at once"))
@@ -24,7 +24,7 @@ func TestAnHourThatTheServersClockJumpsIsNotNoticed(t *testing.T) {
 			subscribe(t, open(t, url), other, group("g", orders))
 			count := func(body string) int { return r.count(body) + other.count(body) }
 
-			const wait = 8 * time.Second
+			const wait = 5 * time.Second
 			parked := time.Now()
 			settle(t, named(r, "soon"), brokers.Redeliver, wait)
 			settle(t, named(r, "later"), brokers.Redeliver, 30*time.Minute)
