@@ -182,6 +182,9 @@ type Message struct {
 	Headers []Header
 	// Body is the encoded envelope. Nobody modifies it.
 	Body []byte
+	// Reading is what the bus that has encoded Body knows of it, and nobody else's business; it may be nil. It never leaves
+	// the process: only a [Local] delivers it.
+	Reading any
 }
 
 // A Header is a pair of a token and a value without CR, LF and NUL.

@@ -74,6 +74,15 @@ type Unrouter interface {
 	Unroutable() int64
 }
 
+// A Local is a Conn whose broker lives in the process and hands over the bodies as they were published. It is optional: a bus
+// asserts it when it opens the connection, and then need not decode what it has encoded itself. Whoever wraps a Conn and changes
+// bodies on their way is no Local.
+type Local interface {
+	// PassesReadings says that a delivery has the Reading of the very message that its Body was published with, or none. It is
+	// only there to be asserted.
+	PassesReadings()
+}
+
 // A Batcher is a Conn that says how large a batch is worth making for its broker. It is optional: a bus asserts it when it opens the
 // connection, and assumes 1,024 messages and 1 MiB of a Conn that is none.
 type Batcher interface {

@@ -71,6 +71,9 @@ func (b *batch) addMessages(i int) {
 		if e.rest != nil {
 			m.Headers, m.NotBefore = e.rest.headers, e.rest.notBefore
 		}
+		if e.reading != nil {
+			m.Reading = e.reading
+		}
 		b.msgs = append(b.msgs, m)
 		b.refs = append(b.refs, messageRef{i, c})
 	}

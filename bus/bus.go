@@ -42,6 +42,7 @@ type Bus struct {
 	links    []*link   // the default broker's first
 	exits    []*outlet // by the router's numbers
 	packers  packerPool
+	readings bool // see keepsReadings
 	calls    callPool
 	reporter *reporter
 
@@ -134,6 +135,7 @@ func newBus(ctx context.Context, cfg *Config, o *options, r *router.Router, link
 		subs: make(map[string]*consumer), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	b.reporter = newReporter(context.WithoutCancel(ctx), b.log, o.hooks.Dropped, b.panicked)
+	b.readings = b.keepsReadings()
 	go b.reporter.run()
 	b.keepLetters(ctx, cfg, o)
 	for i, l := range links {

@@ -145,7 +145,7 @@ func (c *consumer) peek(d *brokers.Delivery) (p peeked) {
 		return p
 	}
 	var err error
-	if p.event, err = schema.Decode(d.Body, c.bus.limits.MaxEventBytes); err != nil {
+	if p.event, err = c.bus.decode(d); err != nil {
 		p.bad, p.err = reasonOf(err), err
 		return p
 	}

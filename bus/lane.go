@@ -20,8 +20,9 @@ type entry struct {
 	keyInBody    bool // see brokers.Message
 	dead         bool // given up while queued; it only waits to be passed over
 	rest         *messageRest
-	call         *call // who waits for it; nil for Emit
-	slot         int   // of its first channel in call
+	reading      *schema.Reading // for subscribers in the process; nil for none
+	call         *call           // who waits for it; nil for Emit
+	slot         int             // of its first channel in call
 }
 
 // messageRest is what only messages given to Send may carry.

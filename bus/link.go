@@ -27,6 +27,7 @@ type link struct {
 	provisioner brokers.Provisioner
 	unrouter    brokers.Unrouter
 	warner      brokers.Warner
+	local       bool     // it is a brokers.Local
 	warned      sync.Map // the warnings that were logged
 
 	avail *availability
@@ -44,6 +45,7 @@ func newLink(conn brokers.Conn, plan brokerPlan, scheme string, several bool) *l
 	l.provisioner, _ = conn.(brokers.Provisioner)
 	l.unrouter, _ = conn.(brokers.Unrouter)
 	l.warner, _ = conn.(brokers.Warner)
+	_, l.local = conn.(brokers.Local)
 	return l
 }
 

@@ -41,6 +41,7 @@ type packed struct {
 	priority     schema.Priority
 	keyInBody    bool
 	rest         *messageRest
+	reading      *schema.Reading
 	start, end   int
 	index        int // of the event in the call
 	exit         int // of the bus
@@ -50,7 +51,7 @@ type packed struct {
 func (p *packed) entry() entry {
 	return entry{
 		id: p.id, typ: p.typ, key: p.key, channels: p.channels, when: p.when, priority: p.priority, keyInBody: p.keyInBody,
-		rest: p.rest,
+		rest: p.rest, reading: p.reading,
 	}
 }
 
@@ -61,6 +62,8 @@ type packer struct {
 	buf    []byte
 	packed []packed
 	last   routed
+
+	readings []schema.Reading // they are cut out of it
 
 	packOnly bool    // nothing is sent by the call
 	traces   []trace // what is to be told of the outcome
@@ -150,11 +153,12 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 	}
 	key := e.Key()
 	inBody := key == cmp.Or(e.Subject, e.ID)
+	reading := b.read(p, &e, p.buf[start:])
 	for i := range route.Legs {
 		leg := &route.Legs[i]
 		p.packed = append(p.packed, packed{
 			id: e.ID, typ: e.Type, key: key, channels: leg.Channels, when: e.Time, priority: e.Priority,
-			keyInBody: inBody, rest: rest, start: start, end: len(p.buf), index: index, exit: leg.Exit,
+			keyInBody: inBody, rest: rest, reading: reading, start: start, end: len(p.buf), index: index, exit: leg.Exit,
 		})
 	}
 	return "", nil

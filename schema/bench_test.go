@@ -135,3 +135,23 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkReading(b *testing.B) {
+	e := mustDecode(b, envelope)
+	body := []byte(mustEncode(b, e))
+	b.Run("make", func(b *testing.B) {
+		for b.Loop() {
+			if _, ok := e.Reading(body); !ok {
+				b.Fatal("no reading")
+			}
+		}
+	})
+	b.Run("event", func(b *testing.B) {
+		r, _ := e.Reading(body)
+		for b.Loop() {
+			if _, err := r.Event(body, 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

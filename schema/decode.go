@@ -21,10 +21,7 @@ const maxUnknown = 64
 // The event's Data and Metadata are parts of b, which must not be modified afterwards; its strings are copies. Decode
 // allocates once for the strings, and once or twice more where the envelope has members that are not in the contract.
 func Decode(b []byte, maxBytes int) (e Event, err error) {
-	if maxBytes <= 0 {
-		maxBytes = DefaultMaxBytes
-	}
-	if len(b) > maxBytes {
+	if maxBytes = limitOr(maxBytes); len(b) > maxBytes {
 		msg := fmt.Sprintf("%d bytes, at most %d are allowed", len(b), maxBytes)
 		return Event{}, &DecodeError{ReasonTooLarge, maxBytes, msg}
 	}
@@ -35,6 +32,14 @@ func Decode(b []byte, maxBytes int) (e Event, err error) {
 		return Event{}, fault
 	}
 	return e, nil
+}
+
+// limitOr returns the limit of a Decode that was given maxBytes.
+func limitOr(maxBytes int) int {
+	if maxBytes <= 0 {
+		return DefaultMaxBytes
+	}
+	return maxBytes
 }
 
 // decodeAny sets e to what an envelope in any layout says.

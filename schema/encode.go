@@ -35,7 +35,7 @@ func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
 	w.reference(`,"resource":`, e.Resource, keyResource)
 	w.raw(`,"data":`)
 	w.b = appendData(w.b, e.Data)
-	w.raw(`,"metadata":`)
+	w.raw(beforeMetadata)
 	w.b = e.Metadata.appendTo(w.b)
 	if e.wire != nil {
 		w.b = append(w.b, e.wire.extra...)
@@ -48,7 +48,7 @@ func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
 
 func appendData(dst, data []byte) []byte {
 	if len(data) == 0 {
-		return append(dst, '{', '}')
+		return append(dst, emptyObject...)
 	}
 	return append(dst, data...)
 }

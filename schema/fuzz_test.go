@@ -76,6 +76,7 @@ func FuzzDecode(f *testing.F) {
 		if !reflect.DeepEqual(e, again) {
 			t.Fatalf("another event:\n%+v\n%+v", e, again)
 		}
+		readsAlike(t, again)
 	})
 }
 
@@ -162,6 +163,7 @@ func FuzzEncode(f *testing.F) {
 		if err != nil {
 			return
 		}
+		readsAlike(t, e)
 		got, err := Decode(b, len(b))
 		if err != nil {
 			t.Fatalf("%v: %s", err, b)

@@ -19,7 +19,7 @@ type Metadata struct {
 
 // metadataFrom keeps raw, which is an object that is known to be right, or nothing.
 func metadataFrom(raw []byte) Metadata {
-	if len(raw) <= len("{}") {
+	if len(raw) <= len(emptyObject) {
 		return Metadata{}
 	}
 	return Metadata{raw: raw[:len(raw):len(raw)]}
@@ -143,7 +143,7 @@ func (m *Metadata) UnmarshalJSON(b []byte) error {
 
 func (m Metadata) appendTo(dst []byte) []byte {
 	if len(m.raw) == 0 {
-		return append(dst, '{', '}')
+		return append(dst, emptyObject...)
 	}
 	return append(dst, m.raw...)
 }

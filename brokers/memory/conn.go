@@ -99,6 +99,9 @@ func newConn(o options) *conn {
 // Capabilities returns the same for every connection.
 func (c *conn) Capabilities() brokers.Capabilities { return promises }
 
+// PassesReadings implements brokers.Local: an entry has all of its message.
+func (c *conn) PassesReadings() {}
+
 // Retryable reports whether err came from a queue that was full until the context ended.
 func (c *conn) Retryable(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)

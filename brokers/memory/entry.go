@@ -133,7 +133,7 @@ func (q *queue) newEntry() *entry {
 func (q *queue) drop(e *entry) {
 	q.count--
 	q.bytes -= e.size
-	e.msg.Body = nil
+	e.msg.Body, e.msg.Reading = nil, nil
 	if e.msg.Headers != nil {
 		e.msg.Headers = nil
 	}

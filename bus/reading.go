@@ -1,0 +1,44 @@
+package bus
+
+import (
+	"slices"
+
+	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/schema"
+)
+
+// What a broker in the process delivers was encoded in this process: its messages carry the reading of their body, so that no
+// subscription has to decode it. A body from anywhere else, or of a Send, has none and is decoded.
+
+// readingsInBlock is how many readings share an allocation, so that who keeps one keeps 5 KiB at most.
+const readingsInBlock = 32
+
+// keepsReadings reports whether readings are of use. Not beside a tracer, which has the event after it was checked: only
+// decoding finds out what it has done to it.
+func (b *Bus) keepsReadings() bool {
+	return b.tracer == nil && slices.ContainsFunc(b.links, func(l *link) bool { return l.local })
+}
+
+// read returns the reading of an event's body, or nil where there is none or it is of no use.
+func (b *Bus) read(p *packer, e *schema.Event, body []byte) *schema.Reading {
+	if !b.readings || p.packOnly {
+		return nil
+	}
+	r, ok := e.Reading(body)
+	if !ok {
+		return nil
+	}
+	if len(p.readings) == cap(p.readings) {
+		p.readings = make([]schema.Reading, 0, readingsInBlock) // the old block lives as long as one of its readings
+	}
+	p.readings = append(p.readings, r)
+	return &p.readings[len(p.readings)-1]
+}
+
+// decode returns the event of a delivery.
+func (b *Bus) decode(d *brokers.Delivery) (schema.Event, error) {
+	if r, ok := d.Reading.(*schema.Reading); ok {
+		return r.Event(d.Body, b.limits.MaxEventBytes)
+	}
+	return schema.Decode(d.Body, b.limits.MaxEventBytes)
+}
