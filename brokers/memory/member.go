@@ -196,6 +196,7 @@ func (m *member) hand(e *entry) brokers.Delivery {
 	}
 	if n := len(e.msg.Body); m.maxBytes > 0 && n > m.maxBytes {
 		d.Malformed, d.Size, d.Body = brokers.ReasonTooLarge, n, e.msg.Body[:m.maxBytes:m.maxBytes]
+		d.Reading = nil
 	}
 	return d
 }
