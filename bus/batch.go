@@ -54,7 +54,8 @@ func (l *lane) take(b *batch, maxEvents int) (ok, closed bool) {
 		}
 		bytes += n * len(next.body)
 		b.awaited = b.awaited || next.call != nil
-		b.entries = append(b.entries, l.queue.pop())
+		b.entries = append(b.entries, *next)
+		l.queue.pop()
 		b.addMessages(len(b.entries) - 1)
 	}
 	l.asleep = len(b.entries) == 0

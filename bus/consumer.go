@@ -111,15 +111,20 @@ func (c *consumer) aroundAttempts() []router.Middleware {
 // deliver takes in what a feed yields. It blocks while the subscription holds as much as it may.
 func (c *consumer) deliver(f *feed, batch []brokers.Delivery) {
 	s := c.sched
+	var items [intakeStep]*item
 	for len(batch) > 0 {
 		n := min(len(batch), intakeStep)
-		var peeked [intakeStep]peeked
+		s.mu.Lock()
 		for i := range n {
-			peeked[i] = c.peek(&batch[i])
+			items[i] = s.newItem()
+		}
+		s.mu.Unlock()
+		for i := range n {
+			c.peek(items[i], &batch[i])
 		}
 		s.mu.Lock()
 		for i := range n {
-			c.take(f, &batch[i], &peeked[i])
+			c.receive(f, items[i], &batch[i])
 		}
 		s.mu.Unlock()
 		batch = batch[n:]
@@ -130,51 +135,49 @@ func (c *consumer) deliver(f *feed, batch []brokers.Delivery) {
 // enough that the first of a large batch does not wait for the last to be decoded.
 const intakeStep = 16
 
-// peeked is what is known of a delivery before it is held.
-type peeked struct {
-	event    schema.Event
-	bad      brokers.Reason
-	err      error
-	unwanted bool
-}
-
-// peek decodes a delivery's envelope.
-func (c *consumer) peek(d *brokers.Delivery) (p peeked) {
+// peek decodes a delivery's envelope into an item. It is called without the lock, and nobody else has the item.
+func (c *consumer) peek(it *item, d *brokers.Delivery) {
 	if d.Malformed != "" {
-		p.bad = d.Malformed
-		return p
-	}
-	var err error
-	if p.event, err = c.bus.decode(d); err != nil {
-		p.bad, p.err = reasonOf(err), err
-		return p
-	}
-	p.unwanted = len(c.wanted) > 0 && !matchesAny(c.wanted, p.event.Type)
-	return p
-}
-
-// take counts a delivery and holds it, once there is room. It is called with the scheduler's lock held.
-func (c *consumer) take(f *feed, d *brokers.Delivery, p *peeked) {
-	c.counts.Received++
-	if p.unwanted {
-		c.counts.Filtered++
-		f.settle(d.Settler, brokers.Settlement{Token: d.Token})
+		it.bad = d.Malformed
 		return
 	}
+	if err := c.bus.decode(&it.event, d); err != nil {
+		it.bad, it.badErr = reasonOf(err), err
+	}
+}
+
+// wants reports whether an item is of a type that the subscription handles.
+func (c *consumer) wants(it *item) bool {
+	return it.bad != "" || len(c.wanted) == 0 || matchesAny(c.wanted, it.event.Type)
+}
+
+// receive takes a delivery that the subscription wants, and settles any other. It is called with the scheduler's lock held.
+func (c *consumer) receive(f *feed, it *item, d *brokers.Delivery) {
+	if c.wants(it) {
+		c.take(f, it, d)
+		return
+	}
+	c.counts.Received++
+	c.counts.Filtered++
+	f.settle(d.Settler, brokers.Settlement{Token: d.Token})
+	c.sched.freeItem(it)
+}
+
+// take counts a delivery and holds its item, once there is room. It is called with the scheduler's lock held.
+func (c *consumer) take(f *feed, it *item, d *brokers.Delivery) {
 	s := c.sched
 	size := len(d.Body)
+	c.counts.Received++
 	c.counts.InFlight++
 	for !s.hasRoom(size) && !s.cut {
 		s.room.Wait()
 	}
-	it := s.newItem()
-	it.event, it.bad, it.badErr = p.event, p.bad, p.err
 	it.body, it.full = d.Body, max(d.Size, size)
 	it.feed, it.channel, it.position, it.settler, it.token, it.size = f, d.Channel, d.Position, d.Settler, d.Token, size
 	it.ctx = f.contextOf(d.Channel)
-	it.lane = c.sub.Priorities.laneOf(&p.event)
-	if p.bad == "" {
-		it.key, it.attempt = keyOf(d, &p.event), max(d.Attempt, 1)
+	it.lane = c.sub.Priorities.laneOf(&it.event)
+	if it.bad == "" {
+		it.key, it.attempt = keyOf(d, &it.event), max(d.Attempt, 1)
 		c.past.recall(it)
 	}
 	s.add(it)

@@ -7,14 +7,14 @@ import (
 	"github.com/eventbus-go/eventbus/schema"
 )
 
-// What a broker in the process delivers was encoded in this process: its messages carry the reading of their body, so that no
-// subscription has to decode it. A body from anywhere else, or of a Send, has none and is decoded.
+// What a broker in the process delivers was encoded in this process: its messages carry the reading of their body, so that
+// no subscription has to decode it. A body from anywhere else, or of a Send, has none and is decoded.
 
-// readingsInBlock is how many readings share an allocation, so that who keeps one keeps 5 KiB at most.
-const readingsInBlock = 32
+// readingsInBlock is how many readings share an allocation, so that who keeps one keeps 4 KiB.
+const readingsInBlock = 30
 
-// keepsReadings reports whether readings are of use. Not beside a tracer, which has the event after it was checked: only
-// decoding finds out what it has done to it.
+// keepsReadings reports whether readings are of use. Not beside a tracer, which has the event after it was checked:
+// only decoding finds out what it has done to it.
 func (b *Bus) keepsReadings() bool {
 	return b.tracer == nil && slices.ContainsFunc(b.links, func(l *link) bool { return l.local })
 }
@@ -35,10 +35,12 @@ func (b *Bus) read(p *packer, e *schema.Event, body []byte) *schema.Reading {
 	return &p.readings[len(p.readings)-1]
 }
 
-// decode returns the event of a delivery.
-func (b *Bus) decode(d *brokers.Delivery) (schema.Event, error) {
+// decode sets e, which is empty, to the event of a delivery.
+func (b *Bus) decode(e *schema.Event, d *brokers.Delivery) (err error) {
 	if r, ok := d.Reading.(*schema.Reading); ok {
-		return r.Event(d.Body, b.limits.MaxEventBytes)
+		*e, err = r.Event(d.Body, b.limits.MaxEventBytes)
+	} else {
+		*e, err = schema.Decode(d.Body, b.limits.MaxEventBytes)
 	}
-	return schema.Decode(d.Body, b.limits.MaxEventBytes)
+	return err
 }

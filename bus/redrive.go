@@ -63,8 +63,8 @@ func (b *Bus) redeliver(l *deadletter.Letter, to *returned, seq int) error {
 		Message: brokers.Message{Channel: l.Channel, Key: l.Key, Body: l.Body}, Position: "dead letter " + l.ID,
 		Token: brokers.Token{Seq: uint64(seq)}, Settler: to,
 	}
-	p := c.peek(&d)
-	p.unwanted = false
+	it := new(item)
+	c.peek(it, &d)
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	if c.sched.draining {
@@ -73,7 +73,7 @@ func (b *Bus) redeliver(l *deadletter.Letter, to *returned, seq int) error {
 	if c.sched.halted {
 		return fmt.Errorf("bus: the subscription %q is paused: resume it before its dead letters are sent to it", c.name)
 	}
-	c.take(c.feedOf(l), &d, &p)
+	c.take(c.feedOf(l), it, &d)
 	return nil
 }
 

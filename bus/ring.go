@@ -61,13 +61,10 @@ func (r *ring) oldest() *entry {
 	return nil
 }
 
-// pop takes the entry that oldest returned.
-func (r *ring) pop() entry {
-	e := r.at(r.head)
+// pop removes the entry that oldest returned, which the caller has copied.
+func (r *ring) pop() {
+	*r.at(r.head) = entry{}
 	r.head++
-	taken := *e
-	*e = entry{}
-	return taken
 }
 
 // bury marks an entry of the ring as dead and lets go of what it held, except its body, which its chunk owns.

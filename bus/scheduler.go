@@ -125,6 +125,12 @@ func (s *scheduler) newItem() *item {
 	return it
 }
 
+// freeItem keeps an item for reuse. It is called with the lock held.
+func (s *scheduler) freeItem(it *item) {
+	*it = item{next: s.free}
+	s.free = it
+}
+
 // add takes an item in: it becomes ready at once, or after the items of its key that came before. It is called with the
 // lock held.
 func (s *scheduler) add(it *item) {
@@ -198,8 +204,7 @@ func (s *scheduler) done(it *item) {
 	s.items--
 	s.bytes -= it.size
 	s.releaseKey(it)
-	*it = item{next: s.free}
-	s.free = it
+	s.freeItem(it)
 	s.room.Signal()
 	if s.ended && s.items == 0 {
 		s.wakeAll()

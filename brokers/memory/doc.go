@@ -26,5 +26,6 @@
 // # What it costs
 //
 // One mutex for the broker, no goroutine of its own, one copy of a body whatever the number of subscriptions. Copies of
-// small bodies of one batch share blocks of 4 KiB, so a body that a subscriber keeps may keep its neighbours.
+// small bodies of one batch share blocks of 4 KiB, so a body that a subscriber keeps may keep its neighbours. A bus
+// need not decode what a bus of the process has published, since a connection is a brokers.Local.
 package memory
