@@ -75,9 +75,9 @@ export EVENTBUS_TEST_RECORD=$record EVENTBUS_FIGURES=$figures EVENTBUS_TEST_CASE
 report=(-record "$record" -figures "$figures" -cases "$cases" ${missing[@]+"${missing[@]}"})
 if $ci; then report+=(-strict); fi
 pkg=${PKG:-./...}
-# The full size is for drivers and for the bus on a real server; the suite's own tests are about fakes.
+# The full size is for drivers, and for the bus and the adapter on real servers; the suite's own tests are about fakes.
 if [ "${EVENTBUS_FULL:-}" = 1 ] && [ -z "${PKG:-}" ]; then
-	pkg="./internal/faults $(go list ./brokers/... | grep -v /brokertest | tr '\n' ' ')"
+	pkg="./internal/faults ./internal/behaviour ./watermill $(go list ./brokers/... | grep -v /brokertest | tr '\n' ' ')"
 fi
 if [ "$EVENTBUS_REQUIRE_REAL$pkg${TESTFLAGS:-}" = "1./..." ]; then
 	report+=(-expect redis -expect nats -expect kafka -expect rabbitmq)

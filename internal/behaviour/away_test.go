@@ -3,7 +3,7 @@ package behaviour
 import (
 	"context"
 	"errors"
-	"os"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -96,51 +96,107 @@ func (s *awayStore) often() (shortest time.Duration, most int) {
 	return shortest, most
 }
 
-// away is how many tries of an event a store that is away outlasts: one a second.
-func away() int {
-	if os.Getenv("EVENTBUS_FULL") == "1" {
-		return 60
-	}
-	return 3
+// What a store that is away outlasts: so many tries of an event, one a second.
+const (
+	awayTries     = 3
+	awayTriesFull = 60
+)
+
+// maxLetters is how many letters a bus holds whose events no broker takes back.
+const maxLetters = 10_000
+
+// An outage is that of the dead letters, of a subscription whose every event fails. Another one reads the same channel.
+type outage struct {
+	*place
+	store       *awayStore
+	sub, others *bus.Sub
+	sent        int
+	slowest     time.Duration // until the other one had handled a wave
 }
 
+// lettersAway has the dead letters away for three seconds, and for a minute in full size.
 func lettersAway(p *place) func(t *testing.T) {
 	return func(t *testing.T) {
-		store := &awayStore{Memory: deadletter.NewMemory(0, 0), tries: make(map[string][]time.Time)}
-		store.away.Store(true)
-		own := &places{url: p.url, rows: p.rows, caps: p.caps, raw: p.raw}
-		own.bus = own.open(t, bus.WithDeadLetters(store))
-		o := own.at(p.row)
-		var other diary
-		s := o.subscription("mine", func(_ context.Context, e schema.Event) error { return errNo })
-		s.Retry = bus.RetryPolicy{Attempts: 1}
-		sub := o.subscribe(s)
-		o.subscribe(o.subscription("other", other.handle))
-		own.start(t)
-		const events = 20
-		for i := range events {
-			o.emit(t, o.event(strconv.Itoa(i)))
-		}
-		eventually(t, "the other subscription has all", func() bool { return other.len() == events })
-		if takesBack(p.caps) {
-			eventually(t, "the letters were tried", func() bool { _, most := store.often(); return most > away() })
-			if st := sub.Stats(); st.Failed+st.Handled != 0 || o.bus.Health(t.Context()) == nil {
-				t.Errorf("while the store is away the books say %+v, and health nothing", st)
+		o := beginOutage(t, p)
+		tries, spill := awayTries, 0
+		if inFull {
+			tries = awayTriesFull
+			if !takesBack(p.caps) {
+				spill = maxLetters
 			}
-		} else {
-			eventually(t, "all letters wait", func() bool { return o.bus.Stats().DeadLetters.Waiting == events })
-			eventually(t, "the first was tried", func() bool { _, most := store.often(); return most > away() })
 		}
-		store.away.Store(false)
+		for o.sent < spill {
+			o.wave(t, 500)
+		}
+		for n := range tries {
+			o.wave(t, 15)
+			eventually(t, "the letters are tried once more", func() bool { _, most := o.store.often(); return most > n })
+		}
+		lost := o.away(t)
+		o.store.away.Store(false)
+		back := time.Now()
 		eventually(t, "all letters are written", func() bool {
-			st, err := store.Stats(t.Context())
-			return err == nil && st.Depth == events
+			st, err := o.store.Stats(t.Context())
+			return err == nil && st.Depth == int64(o.sent-lost)
 		})
-		if shortest, _ := store.often(); shortest < 900*time.Millisecond {
+		eventually(t, "all events are done with", func() bool { return o.sub.Stats().Failed == int64(o.sent) })
+		shortest, most := o.store.often()
+		if shortest < 900*time.Millisecond {
 			t.Errorf("a letter was tried again after %v", shortest)
 		}
-		if lost := o.bus.Stats().DeadLetters.Lost; lost != 0 {
-			t.Errorf("%d letters were lost", lost)
+		if st := o.bus.Stats().DeadLetters; st.Lost != int64(lost) || st.Waiting != 0 {
+			t.Errorf("of %d letters %d are to be lost, and the books say %+v", o.sent, lost, st)
 		}
+		figures(t, fmt.Sprintf("%s: dead letters away for %d s: %d events failed, %d letters written %v after it was back, %d lost and counted; "+
+			"%d tries of a letter at most, %v apart at least; another subscription had handled every wave after %v at most\n", p.scheme(),
+			tries, o.sent, o.sent-lost, time.Since(back).Round(time.Millisecond), lost, most, shortest.Round(time.Millisecond),
+			o.slowest.Round(time.Millisecond)))
 	}
+}
+
+func beginOutage(t *testing.T, p *place) *outage {
+	t.Helper()
+	store := &awayStore{Memory: deadletter.NewMemory(2*maxLetters, 0), tries: make(map[string][]time.Time)}
+	store.away.Store(true)
+	own := &places{url: p.url, rows: p.rows, caps: p.caps, raw: p.raw}
+	own.bus = own.open(t, bus.WithDeadLetters(store))
+	o := &outage{place: own.at(p.row), store: store}
+	s := o.subscription("mine", func(context.Context, schema.Event) error { return errNo })
+	s.Retry = bus.RetryPolicy{Attempts: 1}
+	o.sub = o.subscribe(s)
+	o.others = o.subscribe(o.subscription("other", func(context.Context, schema.Event) error { return nil }))
+	own.start(t)
+	return o
+}
+
+// wave emits events, and waits until the other subscription has handled them.
+func (o *outage) wave(t *testing.T, events int) {
+	t.Helper()
+	began := time.Now()
+	for range events {
+		o.emit(t, o.event(strconv.Itoa(o.sent)))
+		o.sent++
+	}
+	eventually(t, "the other subscription has all", func() bool { return o.others.Stats().Handled == int64(o.sent) })
+	o.slowest = max(o.slowest, time.Since(began))
+}
+
+// away checks what the bus says meanwhile, and returns how many letters are lost for good.
+func (o *outage) away(t *testing.T) (lost int) {
+	t.Helper()
+	if o.bus.Health(t.Context()) == nil {
+		t.Error("health says nothing")
+	}
+	if takesBack(o.caps) {
+		if st := o.sub.Stats(); st.Failed+st.Handled != 0 {
+			t.Errorf("while the store is away the books say %+v", st)
+		}
+		return 0
+	}
+	lost = max(0, o.sent-maxLetters)
+	eventually(t, "all letters wait, up to a bound", func() bool {
+		st := o.bus.Stats().DeadLetters
+		return st.Waiting == int64(o.sent-lost) && st.Lost == int64(lost)
+	})
+	return lost
 }

@@ -45,8 +45,17 @@ func newPlaces(t *testing.T, url string, rows int) *places {
 	return ps
 }
 
-// open opens a bus on which the events of each row go to the row's channel.
+// open opens a bus on which the events of each row go to the row's channel, and closes it.
 func (ps *places) open(t *testing.T, opts ...bus.Option) *bus.Bus {
+	t.Helper()
+	b := ps.openOwn(t, opts...)
+	t.Cleanup(func() { ps.end(t, b.Close) })
+	return b
+}
+
+// openOwn opens such a bus for who closes it.
+func (ps *places) openOwn(t *testing.T, opts ...bus.Option) *bus.Bus {
+	t.Helper()
 	cfg := bus.Config{URL: ps.url}
 	// A batch may take as long as a busy machine takes. Else its outcome would be unknown after a second, and its events lost, or sent twice.
 	cfg.Publish.SendTimeout, cfg.Publish.Timeout = patience/2, patience
@@ -61,8 +70,13 @@ func (ps *places) open(t *testing.T, opts ...bus.Option) *bus.Bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ps.end(t, b.Close) })
 	return b
+}
+
+// scheme is that of the broker's URL.
+func (ps *places) scheme() string {
+	scheme, _, _ := strings.Cut(ps.url, ":")
+	return scheme
 }
 
 // keptOpen is the connection to the broker in this process, which ends with the last of its buses.
