@@ -25,8 +25,10 @@ const (
 // While it is open, no event is handed out, and the subscription stops fetching once it holds as many as its Prefetch. After the pause
 // it is half open: one event after the other is tried, until one is handled, which closes it, or fails, which opens it again. An event
 // that fails while it is open or half open, or by whose failure it opens, keeps its attempts and is tried again, after the others
-// that are ready. So an event that always fails by itself cannot keep it open while others succeed; nor is it given up as long as it
-// is the only one: such a handler had better return [Permanent].
+// that are ready. Where it opens by the failure of one event again, though another one has closed it in between, that event fails by
+// itself, and has used up an attempt. So an event that always fails cannot keep it open while others succeed, nor open it for ever.
+// As long as it is the only one that can be tried, it looks like an outage and is not given up: a handler that knows better returns
+// [Permanent], and Only leaves out the errors that are no outage.
 //
 // A shutdown does not wait for it.
 type BreakerPolicy struct {
@@ -154,6 +156,7 @@ type breaker struct {
 	recent []time.Time // the last failures, a ring
 	next   int
 	opened int64
+	closed uint32 // how often it was closed
 }
 
 // newBreaker returns nil for no breaker. It refuses a name in Only that no error has.
@@ -204,8 +207,20 @@ func (b *breaker) fail(now time.Time, probe bool) (opens bool) {
 	return opens
 }
 
+// owns notes that it opens by a failure of an item, and reports whether the failure is the item's own: it has opened it before, and
+// another one has closed it since.
+func (b *breaker) owns(it *item, from BreakerState) (own bool) {
+	if it == nil { // of a worker that is gone: its item is given up anyway
+		return false
+	}
+	own = from == BreakerClosed && it.opened != 0 && it.opened != b.closed+1
+	it.opened = b.closed + 1
+	return own
+}
+
 // close forgets the failures.
 func (b *breaker) close() {
 	b.state = BreakerClosed
+	b.closed++
 	clear(b.recent)
 }

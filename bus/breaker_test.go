@@ -131,6 +131,87 @@ func TestAPoisonousEventDoesNotKeepABreakerOpen(t *testing.T) {
 	})
 }
 
+// An event fails by itself, and every failure of it opens the breaker. Others succeed in between, so that it is found out: from the
+// second time on it uses up its attempts. It ends in the dead letters, and the breaker closed.
+func TestAnEventThatOpensABreakerAgainAndAgainIsGivenUp(t *testing.T) {
+	for _, failures := range []int{1, 2} {
+		t.Run(fmt.Sprint(failures, " failures"), func(t *testing.T) {
+			store, svc := deadletter.NewMemory(0, 0), &service{}
+			svc.fail = func(e schema.Event) error {
+				if e.ID == "bad" {
+					return errPart
+				}
+				return nil
+			}
+			bubble(t, inMemory, store, []bus.Subscription{{
+				Name: "s", Channels: []string{"x.all"}, Concurrency: 1, Retry: quick, Handler: svc.handle,
+				Breaker: bus.BreakerPolicy{Failures: failures, Pause: 30 * time.Second},
+			}}, func(t *testing.T, b *bus.Bus) {
+				emit(t, b, named("bad", "bad"))
+				const others = 10
+				for i := range others {
+					emit(t, b, named(fmt.Sprint("e", i), fmt.Sprint("user:", i)))
+					time.Sleep(time.Minute)
+				}
+				st, got := subOf(b), lettersOf(t, store)
+				if st.Handled != others || st.Failed != 1 || len(got) != 1 || got[0].EventID != "bad" || got[0].Attempts != quick.Attempts {
+					t.Errorf("the books say %+v, and the letters %+v", st, got)
+				}
+				if st.Breaker != bus.BreakerClosed {
+					t.Errorf("it has opened %d times, and is %v", st.BreakerOpened, st.Breaker)
+				}
+			})
+		})
+	}
+}
+
+// Nobody can tell an event that fails by itself from an outage while it is the only one: it keeps its one attempt for as long as it takes.
+// Nor does an outage that is over for a moment, and back, take more than an attempt of an event.
+func TestAnOutageGivesUpNoEventHoweverLongItIs(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		events, attempts int
+		moments          int // that the service is back for, so that it closes
+	}{
+		{"one event of one attempt", 1, 1, 0},
+		{"events of one key", 5, 1, 0},
+		{"two moments, and events of three attempts", 5, 3, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store, svc, retry := deadletter.NewMemory(0, 0), &service{}, quick
+			retry.Attempts = tt.attempts
+			handle := func(ctx context.Context, e schema.Event) error {
+				if strings.HasPrefix(e.ID, "moment") {
+					return nil
+				}
+				return svc.handle(ctx, e)
+			}
+			bubble(t, inMemory, store, []bus.Subscription{{
+				Name: "s", Channels: []string{"x.all"}, Concurrency: 1, Retry: retry, Handler: handle,
+				Breaker: bus.BreakerPolicy{Failures: 1, Pause: 30 * time.Second},
+			}}, func(t *testing.T, b *bus.Bus) {
+				svc.down.Store(true)
+				for i := range tt.events {
+					emit(t, b, named(fmt.Sprint("e", i), "one"))
+				}
+				for i := range tt.moments {
+					time.Sleep(time.Hour)
+					emit(t, b, named(fmt.Sprint("moment", i), "another"))
+				}
+				time.Sleep(12 * time.Hour)
+				if st := subOf(b); st.Failed != 0 || st.Breaker == bus.BreakerClosed || len(lettersOf(t, store)) != 0 {
+					t.Errorf("after 12 hours: %+v", st)
+				}
+				svc.down.Store(false)
+				time.Sleep(time.Minute)
+				if st := subOf(b); st.Failed != 0 || st.InFlight != 0 || st.Breaker != bus.BreakerClosed {
+					t.Errorf("when it is back: %+v", st)
+				}
+			})
+		})
+	}
+}
+
 func TestWhichFailuresCount(t *testing.T) {
 	isPart := bus.WithError("part", func(err error) bool { return errors.Is(err, errPart) })
 	for _, tt := range []struct {
@@ -205,6 +286,9 @@ func TestEachChangeOfABreakerIsToldOnce(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, fmt.Sprintf("%s %v>%v %v", c.Subscription, c.From, c.To, c.Err))
+			if (c.To == bus.BreakerOpen) != (c.EventID != "") {
+				t.Errorf("the event of %+v", c)
+			}
 		}})
 		b, err := bus.New(t.Context(), memory.New(), bus.Config{Config: testRules}, hook)
 		if err != nil {

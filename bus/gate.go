@@ -179,8 +179,8 @@ func (w *worker) attempted(err error, counts bool) (putOff bool) {
 	switch {
 	case s.draining || w.c.ctx.Err() != nil:
 	case counts:
-		w.c.breakerFailed(err, w.probe)
-		putOff = b.state != BreakerClosed
+		own := w.c.breakerFailed(err, w.probe, w.it)
+		putOff = b.state != BreakerClosed && !own
 	case w.probe && b.state == BreakerHalfOpen:
 		b.close()
 		w.c.breakerChanged(BreakerChange{From: BreakerHalfOpen, To: BreakerClosed})
@@ -191,14 +191,21 @@ func (w *worker) attempted(err error, counts bool) (putOff bool) {
 	return putOff
 }
 
-// breakerFailed takes a failure in. It is called with the lock held.
-func (c *consumer) breakerFailed(err error, probe bool) {
+// breakerFailed takes a failure in, and reports whether it is the item's own, which counts although the breaker opens by it. It is
+// called with the lock held.
+func (c *consumer) breakerFailed(err error, probe bool, it *item) (own bool) {
 	b, from, now := c.gate.breaker, c.gate.breaker.state, time.Now()
-	if b.fail(now, probe) {
-		c.gate.opens = now.Add(b.Pause)
-		c.wakeAt(now, b.Pause)
-		c.breakerChanged(BreakerChange{From: from, To: BreakerOpen, Err: err})
+	if !b.fail(now, probe) {
+		return false
 	}
+	c.gate.opens = now.Add(b.Pause)
+	c.wakeAt(now, b.Pause)
+	ch := BreakerChange{From: from, To: BreakerOpen, Err: err}
+	if it != nil {
+		ch.EventID = it.event.ID
+	}
+	c.breakerChanged(ch)
+	return b.owns(it, from)
 }
 
 // breakerChanged notes a change, for tellChanges. It is called with the lock held.
@@ -229,7 +236,7 @@ func (c *consumer) tellChanges() {
 func (c *consumer) tellChange(ch BreakerChange) {
 	level, attrs := slog.LevelWarn, []any{"from", ch.From.String(), "to", ch.To.String()}
 	if ch.To == BreakerOpen {
-		level, attrs = slog.LevelError, append(attrs, "pause", c.gate.breaker.Pause, "err", ch.Err)
+		level, attrs = slog.LevelError, append(attrs, "pause", c.gate.breaker.Pause, LogEventID, ch.EventID, "err", ch.Err)
 	}
 	c.note("breaker:"+ch.To.String(), level, "breaker "+ch.To.String(), attrs...)
 	if hook := c.bus.hooks.Breaker; hook != nil {

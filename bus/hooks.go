@@ -32,8 +32,9 @@ type Hooks struct {
 type BreakerChange struct {
 	Subscription string
 	From, To     BreakerState
-	// Err is the failure by which it opened.
-	Err error
+	// Err is the failure by which it opened, and EventID is whose that was; it is empty for a handler that was given up as stuck.
+	Err     error
+	EventID string
 }
 
 // Dropped is a message that was given up. Its message is a copy that the hook may keep, and may give to [Bus.Send].
