@@ -45,6 +45,7 @@ func TestAConnectionOverRedisStreamsKeepsItsPromises(t *testing.T) {
 		Carries: brokertest.AllFields,
 		Kill:    server.Kill, Restart: func() error { return server.Restart(context.Background()) },
 		Freeze: server.Freeze, Thaw: server.Thaw,
+		ReadsAhead:       true, // two of each Subscriber, for as long as its MaxIdleTime
 		Patience:         30 * time.Second,
 		IgnoreGoroutines: []string{"redisstream", "go-redis"},
 	})

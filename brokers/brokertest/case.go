@@ -66,6 +66,7 @@ var (
 	canDelete = fault("the harness cannot delete", func(h Harness) bool { return len(h.Delete) > 0 })
 	hasLease  = fault("the harness names no lease", func(h Harness) bool { return h.Lease > 0 })
 	hasOthers = fault("the harness starts no other process", func(h Harness) bool { return h.Consume != nil })
+	handsOver = fault("the client reads ahead", func(h Harness) bool { return !h.ReadsAhead })
 	canCut    = fault("the harness cannot cut", func(h Harness) bool { return h.Cut != nil })
 )
 

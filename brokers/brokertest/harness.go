@@ -65,6 +65,11 @@ type Harness struct {
 	// Churn is how often a member of a group joins or leaves where that is tested. 0 means 2 s, and less in the short form.
 	Churn time.Duration
 
+	// ReadsAhead says that the driver's client fetches messages and keeps them behind one that is not settled yet, where no other
+	// consumer gets them until it is taken for dead. Then neither the bound of Prefetch is tested, nor that others pass an event
+	// that always fails.
+	ReadsAhead bool
+
 	// Backlog is how many bodies of 1 KiB are more than a driver without durability keeps for a sink that blocks. 0 means
 	// 20,000.
 	Backlog int

@@ -11,7 +11,7 @@ var poisonCases = []Case{
 		Name: "one event that always fails does not slow the others",
 		Explanation: "A single event that no handler can take, among thousands with eight handlers: the others are settled " +
 			"in about the time that they take without it.",
-		needs: []need{durable, groups},
+		needs: []need{durable, groups, handsOver},
 		run:   poisonIsAlone,
 	},
 }

@@ -52,7 +52,8 @@ var subscribeCases = []Case{
 		Name: "no more than Prefetch deliveries are unsettled",
 		Explanation: "Prefetch bounds what a consumer holds, and what others have to wait for if it dies. It does " +
 			"not apply where the broker wants no settling.",
-		run: prefetchIsKept,
+		needs: []need{handsOver},
+		run:   prefetchIsKept,
 	},
 	{
 		Name:        "a subscription without channels, or with one that is no pattern, is refused",
