@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/router/middleware"
+	"github.com/eventbus-go/eventbus/store/deadletter"
 )
 
 // logEvery is the least time between two log records of one kind; what happens meanwhile is counted in the next record.
@@ -191,7 +192,36 @@ func (r *reporter) record(level slog.Level, message string, attrs []any) {
 			r.panic("log handler", p)
 		}
 	}()
+	for i, a := range attrs {
+		if err, ok := a.(error); ok {
+			attrs[i] = shortened(err)
+		}
+	}
 	r.log.Log(r.ctx, level, message, attrs...)
+}
+
+// A shortError is an error whose text is more than a log line bears.
+type shortError struct {
+	error
+	text string
+}
+
+func (e *shortError) Error() string { return e.text }
+
+func (e *shortError) Unwrap() error { return e.error }
+
+// shortened returns err where its text is no longer than what a dead letter keeps of it. One that panics is the log handler's to contain.
+func shortened(err error) (short error) {
+	defer func() {
+		if recover() != nil {
+			short = err
+		}
+	}()
+	text := err.Error()
+	if clipped := deadletter.Clip(text); len(clipped) < len(text) {
+		return &shortError{err, clipped}
+	}
+	return err
 }
 
 // close reports what is left and ends the goroutine. A hook or log handler that blocks is waited for only briefly.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/eventbus-go/eventbus/router"
 	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/schema"
+	"github.com/eventbus-go/eventbus/store/deadletter"
 )
 
 // A bomb is a payload whose own code panics where Where says.
@@ -84,7 +86,7 @@ func explodeIn(b bomb) error {
 	case "handler, index":
 		_ = []int{1}[len(b.Where)]
 	case "handler, huge":
-		panic(strings.Repeat("x", 10<<20))
+		panic(strings.Repeat("x", 1<<20))
 	case "handler, unprintable":
 		panic(unprintable{})
 	case "handler, its error":
@@ -271,4 +273,61 @@ func (*bombHandler) Enabled(context.Context, slog.Level) bool { return true }
 func (h *bombHandler) Handle(context.Context, slog.Record) error {
 	h.asked.Add(1)
 	panic("bomb in the logger")
+}
+
+// A longest keeps the length of the longest log line.
+type longest struct {
+	mu   sync.Mutex
+	most int
+}
+
+func (l *longest) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = max(l.most, len(p))
+	return len(p), nil
+}
+
+// A handler panics with 100 MB, and another one fails with as much, twice each: what is written of it is bounded, and nothing of it is
+// kept.
+func TestAHugeValueOfAPanicLeavesABoundedLetter(t *testing.T) {
+	const huge, bound = 100 << 20, 32 << 10
+	value := strings.Repeat("x", huge)
+	store, log := deadletter.NewMemory(0, 0), &longest{}
+	b := open(t, bus.Config{URL: "memory://" + t.Name()}, bus.WithDeadLetters(store), bus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	sub, err := b.Subscribe(bus.Subscription{
+		Name: "s", Channels: []string{"x.all"}, Retry: bus.RetryPolicy{Attempts: 2, Backoff: bus.Backoff{Min: time.Millisecond, Max: time.Millisecond}},
+		Handler: func(_ context.Context, e schema.Event) error {
+			switch e.Subject {
+			case "panics":
+				panic(value)
+			case "fails":
+				return errors.New(value)
+			}
+			return nil
+		},
+	})
+	if err := errors.Join(err, b.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	emitAll(t, b, about("panics"), about("fails"), about("user:1"))
+	eventually(t, patience, "all are done with", func() bool { st := sub.Stats(); return st.DeadLettered == 2 && st.Handled == 1 })
+	most := 0
+	for _, l := range letters(t, store) {
+		text, err := json.Marshal(l)
+		if most = max(most, len(text)); err != nil || l.Attempts != 2 || len(l.History) != 2 {
+			t.Errorf("the letter has %d attempts: %v, %v", l.Attempts, l.History, err)
+		}
+	}
+	if most == 0 || most > bound {
+		t.Errorf("a letter has %d bytes, want up to %d", most, bound)
+	}
+	eventually(t, patience, "it is logged", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.most > 0 })
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	figure(t, "a panic, and an error, of 100 MB", "dead-lettered after 2 attempts, %d bytes of a letter and %d of a log line at most", most,
+		log.most)
+	if log.most > bound {
+		t.Errorf("a log line has %d bytes, want up to %d", log.most, bound)
+	}
 }

@@ -28,10 +28,13 @@ func emitAll(t *testing.T, b *bus.Bus, events ...schema.Event) {
 	}
 }
 
+// toAll sends every event to x.all.
+var toAll = router.Config{Prefix: "x", Rules: []router.Rule{{Match: []string{">"}, Channels: []string{"all"}}}}
+
 // open opens a bus whose every event goes to x.all, and closes it.
 func open(t *testing.T, cfg bus.Config, opts ...bus.Option) *bus.Bus {
 	t.Helper()
-	cfg.Config = router.Config{Prefix: "x", Rules: []router.Rule{{Match: []string{">"}, Channels: []string{"all"}}}}
+	cfg.Config = toAll
 	b, err := bus.OpenConfig(t.Context(), cfg, opts...)
 	if err != nil {
 		t.Fatal(err)
