@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -229,35 +228,8 @@ func checkMessage(m *brokers.Message, maxBytes int) error {
 		return fmt.Errorf("%v is not a priority", schema.Priority(m.Priority))
 	case len(m.Body) > maxBytes:
 		return tooLarge(len(m.Body), maxBytes)
-	case len(m.Headers) > maxHeaders:
-		return fmt.Errorf("%d headers are more than the %d that are allowed", len(m.Headers), maxHeaders)
 	}
-	for _, h := range m.Headers {
-		if err := checkHeader(h); err != nil {
-			return err
-		}
-	}
-	return brokers.CheckChannel(m.Channel)
-}
-
-// maxHeaders bounds what a broker is asked to carry beside a body; NATS and AMQP count headers into their frame limits.
-const maxHeaders = 64
-
-// checkHeader holds a header to what every broker carries: the key a token of RFC 9110, the value without CR, LF and NUL.
-func checkHeader(h brokers.Header) error {
-	const others = "!#$%&'*+-.^_`|~"
-	if h.Key == "" {
-		return errors.New("a header has no key")
-	}
-	for _, r := range h.Key {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(others, r)) {
-			return fmt.Errorf("header key %q has a character that is not allowed in a token", h.Key)
-		}
-	}
-	if strings.ContainsAny(h.Value, "\r\n\x00") {
-		return fmt.Errorf("the value of header %q has a CR, LF or NUL", h.Key)
-	}
-	return nil
+	return cmp.Or(brokers.CheckHeaders(m.Headers), brokers.CheckChannel(m.Channel))
 }
 
 // setSlots numbers the messages of the packed events, one for each of their channels, and returns how many there are.

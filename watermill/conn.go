@@ -126,9 +126,9 @@ func (c *conn) Capabilities() brokers.Capabilities { return c.cfg.Promises }
 
 // Retryable is ConnConfig.Retryable for everything that is not this package's own.
 func (c *conn) Retryable(err error) bool {
-	var refused *brokers.CapabilityError
 	switch {
-	case errors.Is(err, brokers.ErrClosed), errors.As(err, &refused), errors.Is(err, errNoPublisher), errors.Is(err, errNoSubscriber):
+	case errors.Is(err, brokers.ErrClosed), errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)),
+		errors.Is(err, errNoPublisher), errors.Is(err, errNoSubscriber):
 		return false
 	case errors.Is(err, errStuck), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return true

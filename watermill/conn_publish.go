@@ -1,6 +1,7 @@
 package watermill
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -77,7 +78,7 @@ func (c *conn) newPublication(ctx context.Context, msgs []brokers.Message) *publ
 			p.outcomes[i].Err = fmt.Errorf("the body has %d bytes, at most %d are allowed", len(m.Body), limit)
 			continue
 		}
-		if err := brokers.CheckChannel(m.Channel); err != nil {
+		if err := cmp.Or(brokers.CheckChannel(m.Channel), brokers.CheckHeaders(m.Headers)); err != nil {
 			p.outcomes[i].Outcome, p.outcomes[i].Err = brokers.Rejected, err
 			continue
 		}

@@ -13,6 +13,8 @@ const (
 	caseTwice = "a broker that is killed twice under load loses nothing that it took"
 	caseLong  = "nothing that was confirmed is lost to a broker that is frozen for long"
 	caseChurn = "members that join and leave all the time lose nothing"
+
+	caseHeaders = "headers that not every broker can carry are rejected before the broker sees them, and their neighbours are not"
 )
 
 // The breaches of what must hold in a broken world.
@@ -155,6 +157,25 @@ var worldBreaches = []breach{
 			return next(ctx, slices.DeleteFunc(slices.Clone(msgs), func(m brokers.Message) bool {
 				return brokers.CheckChannel(m.Channel) != nil
 			}))
+		})},
+	{"drops the headers that it cannot carry", rich, caseHeaders,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			msgs = slices.Clone(msgs)
+			for i := range msgs {
+				if brokers.CheckHeaders(msgs[i].Headers) != nil {
+					msgs[i].Headers = nil
+				}
+			}
+			return next(ctx, msgs)
+		})},
+	{"rejects the neighbours of headers that it cannot carry", rich, caseHeaders,
+		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			for i := range msgs {
+				if err := brokers.CheckHeaders(msgs[i].Headers); err != nil {
+					return brokers.FailAll(len(msgs), brokers.Rejected, err)
+				}
+			}
+			return next(ctx, msgs)
 		})},
 	{"hangs in Close when it is dead", rich, "Close returns by its deadline although the broker is gone",
 		func(e *env) func(*wrapped) {

@@ -2,6 +2,10 @@ package brokertest
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -41,6 +45,59 @@ var refusalCases = []Case{
 			"another meaning, the end of a line. Waiting does not mend it: the refusal is not retryable.",
 		run: badNamesToRead,
 	},
+	{
+		Name: "headers that not every broker can carry are rejected before the broker sees them, and their neighbours are not",
+		Explanation: "CR LF in a value is a header more, or a frame more; ten thousand headers are over some limit of each protocol, " +
+			"and a client that notices takes its whole connection down. The bus refuses them; a driver that is used without it does too.",
+		run: badHeaders,
+	},
+}
+
+// badHeaderList are headers of which each is more than some broker can carry.
+func badHeaderList() map[string][]brokers.Header {
+	many := func(n int) (out []brokers.Header) {
+		for i := range n {
+			out = append(out, brokers.Header{Key: fmt.Sprint("h", i), Value: "v"})
+		}
+		return out
+	}
+	list := map[string][]brokers.Header{"10,000 headers": many(10_000), "one header too many": many(brokers.MaxHeaders + 1)}
+	for _, key := range []string{"", "a b", "a:b", "a\r\nb", "a\x00", "ä", "a,b"} {
+		list[fmt.Sprintf("the key %q", key)] = []brokers.Header{{Key: key, Value: "v"}}
+	}
+	for _, value := range []string{"a\r\nPUB b 0", "a\rb", "a\nb", "a\x00b"} {
+		list[fmt.Sprintf("the value %q", value)] = []brokers.Header{{Key: "good", Value: "v"}, {Key: "bad", Value: value}}
+	}
+	return list
+}
+
+func badHeaders(w *world) {
+	conn, ch := w.open(), w.h.Channel()
+	sub := w.subscribe(conn, brokers.Subscription{Channels: []string{ch}})
+	var batch, want []brokers.Message
+	var names []string
+	bad := badHeaderList()
+	for _, name := range slices.Sorted(maps.Keys(bad)) {
+		worse, good := w.message(ch, "k"), w.message(ch, "k")
+		worse.Headers = bad[name]
+		for len(good.Headers) < brokers.MaxHeaders {
+			good.Headers = append(good.Headers, brokers.Header{Key: "X-" + strconv.Itoa(len(good.Headers)), Value: "a value, ä"})
+		}
+		batch, want, names = append(batch, worse, good), append(want, good), append(names, name)
+	}
+	err := conn.Publish(w.within(w.h.Patience), batch)
+	for i, o := range w.outcomes(len(batch), err) {
+		switch {
+		case i%2 == 0 && o != brokers.Rejected:
+			w.Errorf("a message with %s is %v, wants rejected", names[i/2], o)
+		case i%2 == 1 && o != brokers.Confirmed:
+			w.Errorf("the neighbour of a message with %s is %v, wants confirmed", names[i/2], o)
+		}
+	}
+	if err != nil && conn.Retryable(err) {
+		w.Errorf("%v is said to be retryable: it never goes away", err)
+	}
+	w.exactly(sub.waitFor("the neighbours arrive", want...), want)
 }
 
 // badNames are those that some broker takes for something of its own, or that no broker can have.

@@ -62,7 +62,8 @@ func retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, brokers.ErrClosed), refused(err):
 		return false
-	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(badChannel)), errors.As(err, new(tooLong)):
+	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
+		errors.As(err, new(tooLong)):
 		return false
 	case coded:
 		return passing[code] || doubtful[code]

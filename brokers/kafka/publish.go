@@ -147,7 +147,7 @@ func (p *publication) faultOf(i int, bad map[string]error) error {
 	if n := recordSize(m); n > p.c.set.maxBytes+overhead {
 		return tooLong{"a message with its key and headers", n, p.c.set.maxBytes + overhead}
 	}
-	return nil
+	return brokers.CheckHeaders(m.Headers)
 }
 
 // partitionOf agrees with the Java client for messages that have a key; the others of one Publish stay together.

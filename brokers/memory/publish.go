@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,8 +188,8 @@ func (p *publication) admitLeft() {
 // admit lets one message into all of its queues or into none.
 func (p *publication) admit(i int) {
 	r, msg := p.routes[i], &p.msgs[i]
-	if r.err != nil {
-		p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: r.err})
+	if err := cmp.Or(r.err, brokers.CheckHeaders(msg.Headers)); err != nil {
+		p.failed = append(p.failed, brokers.MessageError{Index: i, Outcome: brokers.Rejected, Err: err})
 		return
 	}
 	if len(r.queues) == 0 {

@@ -60,8 +60,8 @@ func retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, brokers.ErrClosed), refused(err), rejects(err):
 		return false
-	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),
-		errors.As(err, new(*setupError)):
+	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
+		errors.As(err, new(bodyTooLong)), errors.As(err, new(*setupError)):
 		return false
 	default:
 		return true

@@ -162,7 +162,8 @@ func outcomeOf(err error) brokers.Outcome {
 	switch {
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500, rejects(err):
 		return brokers.Rejected
-	case errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)), refused(err):
+	case errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),
+		errors.As(err, new(*brokers.HeaderError)), refused(err):
 		return brokers.Rejected
 	}
 	return brokers.NotSent
@@ -307,6 +308,9 @@ func (p *jetPublication) check(ctx context.Context, m *brokers.Message) error {
 	}
 	if len(m.Body) > p.conn.set.maxBytes {
 		return bodyTooLong{len(m.Body), p.conn.set.maxBytes}
+	}
+	if err := brokers.CheckHeaders(m.Headers); err != nil {
+		return err
 	}
 	key, _ := p.conn.set.jet.streamKey(m.Channel)    // it fails for wildcards only
 	if p.conn.known(key) || !p.conn.set.jet.create { // without leave to make streams, perhaps there is none to look at them

@@ -188,7 +188,7 @@ func (p *publication) check(m *brokers.Message) error {
 	if len(m.Body) > p.set.maxBytes {
 		return bodyTooLong{len(m.Body), p.set.maxBytes}
 	}
-	return nil
+	return brokers.CheckHeaders(m.Headers)
 }
 
 func (p *publication) sendOne(m *brokers.Message) error {

@@ -138,8 +138,8 @@ func retryable(err error) bool {
 	switch {
 	case err == nil, errors.Is(err, brokers.ErrClosed), refused(err):
 		return false
-	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),
-		errors.As(err, new(headersTooLong)), errors.As(err, new(noRoute)), errors.As(err, &setup):
+	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
+		errors.As(err, new(bodyTooLong)), errors.As(err, new(headersTooLong)), errors.As(err, new(noRoute)), errors.As(err, &setup):
 		return false
 	default:
 		return true

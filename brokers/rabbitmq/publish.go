@@ -147,7 +147,10 @@ func (p *publication) fromMessage(i int) error {
 	if len(m.Body) > p.set.maxBytes {
 		return bodyTooLong{len(m.Body), p.set.maxBytes}
 	}
-	var err error
+	err := brokers.CheckHeaders(m.Headers)
+	if err != nil {
+		return err
+	}
 	one.exchange, one.key, one.must = p.set.exchange, m.Channel, matchesAny(p.set.required, m.Channel)
 	one.msg, err = write(m, p.now)
 	return err

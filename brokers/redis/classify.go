@@ -47,7 +47,8 @@ func retryable(err error) bool {
 		return false
 	case isReply(err):
 		return hasPrefix(err, passing)
-	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)):
+	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
+		errors.As(err, new(bodyTooLong)):
 		return false
 	default:
 		return true

@@ -55,7 +55,8 @@ func (c *conn) Publish(ctx context.Context, msgs []brokers.Message) error {
 }
 
 // unfit returns why a message must not be sent: its body is too long, so that the server would end the connection,
-// and with it the fate of its neighbours would be unknown; its channel has no name; or no entry can carry it.
+// and with it the fate of its neighbours would be unknown; its channel has no name; or no broker, or no entry, can carry
+// its headers.
 func (c *conn) unfit(m *brokers.Message, known *knownNames) error {
 	if n := len(m.Body); n > c.set.maxBytes {
 		return bodyTooLong{n, c.set.maxBytes}
@@ -63,10 +64,10 @@ func (c *conn) unfit(m *brokers.Message, known *knownNames) error {
 	if err := known.check(m.Channel); err != nil {
 		return badChannel{err}
 	}
-	if c.carries != nil {
-		return c.carries(m)
+	if err := brokers.CheckHeaders(m.Headers); err != nil || c.carries == nil {
+		return err
 	}
-	return nil
+	return c.carries(m)
 }
 
 // knownNames are channels that were found to be well named a moment ago: an event has few of them.
