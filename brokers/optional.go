@@ -15,12 +15,15 @@ type Pinger interface {
 // A Lagger is a Conn that can tell how far a group is behind. It is optional: a bus asserts it for its lag.
 type Lagger interface {
 	// Lag returns the lag of group on each of channels that exists on the broker and that the group reads, in the order of
-	// channels, which are names and not patterns. It returns within 100 ms of ctx's end. It is safe for concurrent use.
+	// channels, which are names and not patterns. Where the broker keeps all that matches a pattern in one place, and cannot tell
+	// its channels apart, the lag of that place follows once, under the pattern, whichever of its channels are asked for:
+	// no message is counted twice. It returns within 100 ms of ctx's end. It is safe for concurrent use.
 	Lag(ctx context.Context, group string, channels []string) ([]Lag, error)
 }
 
-// A Lag is what a group has yet to handle of one channel.
+// A Lag is what a group has yet to handle of one channel, or of what matches a pattern.
 type Lag struct {
+	// Channel is its name; or the pattern, or several with commas in between, that the broker keeps in one place.
 	Channel string
 	// Waiting is how many messages were not delivered to the group yet; -1 where the broker does not know.
 	Waiting int64

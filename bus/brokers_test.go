@@ -650,6 +650,33 @@ func TestLagAndEnsureChannelsAskEveryBroker(t *testing.T) {
 	w.until("the group has caught up", func() bool { return w.Stats().Subscriptions["s"].Received == 8 })
 }
 
+// A pooling broker keeps what matches a pattern in one place.
+type pooling struct{ brokers.Conn }
+
+func (pooling) Lag(_ context.Context, _ string, channels []string) (lags []brokers.Lag, err error) {
+	for _, ch := range channels {
+		lags = append(lags, brokers.Lag{Channel: ch, Waiting: 1, Pending: -1})
+	}
+	return append(lags, brokers.Lag{Channel: "x.*", Waiting: 7, Pending: -1}), nil
+}
+
+func TestTheLagOfAPatternThatTheBrokerKeepsInOnePlaceIsThereOnce(t *testing.T) {
+	w := newPair(t, pooling{memory.New()}, memory.New(), bus.Config{})
+	w.subscribe(bus.Subscription{
+		Name: "s", Channels: []string{"y.z", "x.*"}, Group: "g", Brokers: []string{"main"},
+		Handler: func(context.Context, schema.Event) error { return nil },
+	})
+	lags, err := w.Lag(t.Context())
+	var got []string
+	for _, l := range lags {
+		got = append(got, fmt.Sprint(l.Channel, " ", l.Waiting))
+	}
+	if err != nil || !slices.IsSorted(got) || !slices.Contains(got, "x.* 7") || !slices.Contains(got, "y.z 1") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	w.run()
+}
+
 // A stubborn broker creates nothing, until it does.
 type stubborn struct {
 	brokers.Conn

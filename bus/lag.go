@@ -8,7 +8,8 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// A GroupLag is how far a group is behind on one channel of one broker.
+// A GroupLag is how far a group is behind on one channel of one broker, or on a pattern whose channels the broker does not tell
+// apart: see [brokers.Lagger].
 type GroupLag struct {
 	// Broker is its name; a single one is called [DefaultBroker].
 	Broker string
@@ -18,7 +19,7 @@ type GroupLag struct {
 
 // Lag returns how far the groups of this bus's subscriptions are behind, for each channel that they read, by broker, group
 // and channel. Brokers are asked all at once; one that does not know has no entries. Of a pattern it asks for the channels
-// that the rules name. Where some brokers do not answer, which a [*BrokerError] says of each, it returns what the others say.
+// that the rules name; RabbitMQ keeps what matches a pattern in one queue, whose lag is there once, under the pattern. Where some brokers do not answer, which a [*BrokerError] says of each, it returns what the others say.
 // It waits for the brokers until ctx ends.
 func (b *Bus) Lag(ctx context.Context) ([]GroupLag, error) {
 	if b.closed.Load() {
@@ -44,6 +45,7 @@ func (b *Bus) lagOn(ctx context.Context, l *link) (lags []GroupLag, err error) {
 		if err != nil {
 			return lags, l.wrong("its lag is not known", err)
 		}
+		slices.SortStableFunc(some, func(a, b brokers.Lag) int { return strings.Compare(a.Channel, b.Channel) })
 		for _, lag := range some {
 			lags = append(lags, GroupLag{Broker: l.name, Group: g.Group, Lag: lag})
 		}

@@ -241,7 +241,8 @@ var (
 	brokerUp = smallest(gauge("broker_up", "1 where the broker answered, 0 where it did not.", labelBroker))
 
 	lagWaiting = gauge("lag_waiting",
-		"Messages that were not delivered to the group yet. Every process of the group reports the same.",
+		"Messages that were not delivered to the group yet. Every process of the group reports the same. "+
+			"RabbitMQ counts what matches a pattern in one: the channel is the pattern there.",
 		labelBroker, labelGroup, labelChannel)
 	lagPending = gauge("lag_pending",
 		"Messages that were delivered to the group and are not settled. Every process of the group reports the same.",

@@ -74,6 +74,10 @@ type Harness struct {
 	// 20,000.
 	Backlog int
 
+	// Short says which cases run in the short form, where others show on connections to the same broker what the rest would show
+	// again. Nil means all of them; in full size all of them run in any case.
+	Short func(Case) bool
+
 	// Patience is the longest wait for what must come. 0 means 10 s.
 	Patience time.Duration
 

@@ -38,6 +38,10 @@ func Run(t *testing.T, h Harness) {
 			t.Log(notChecked(n, c))
 			continue
 		}
+		if h.Short != nil && !inFull() && !h.Short(c) {
+			t.Log("not in the short form: " + c.Name)
+			continue
+		}
 		run := func() { log.ran(c, t.Run(c.Name, func(t *testing.T) { runCase(t, h, c) })) }
 		if !c.waits {
 			waiting.Wait()

@@ -40,7 +40,8 @@
 // Everything is published to one durable topic exchange, with the channel as the routing key. A group has a durable queue for
 // each pattern that it reads, such as eventbus:mail:user_service.events.auth; patterns that overlap share one. What a service
 // reads can so be changed by a new version: what it reads no more is a queue of its own, to be deleted by an operator. A
-// pattern ending in > is bound as *.#.
+// pattern ending in > is bound as *.#. Lag is known by queue: of a channel that a group reads by its name it is the channel's, and
+// of a pattern that of all that matches it, once, under the pattern. What waits for a redelivery is not in it.
 //
 // What is to be delivered again after a while waits in a queue behind the group's queue, such as ...auth:after:4096, whose
 // messages expire after that many milliseconds and come back to the one queue that they are for. There are twelve at most, from

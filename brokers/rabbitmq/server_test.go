@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,10 +19,12 @@ import (
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
 
+var exchanges atomic.Int64
+
 // fresh returns the URL of the shared server with an exchange of the test's own, and its name.
 func fresh(t *testing.T, s *testbroker.RabbitMQ) (url, exchange string) {
 	t.Helper()
-	exchange = fmt.Sprintf("t%d", time.Now().UnixNano())
+	exchange = fmt.Sprintf("t%d-%d", time.Now().UnixNano(), exchanges.Add(1))
 	return "amqp://" + s.Addr() + quick + "&exchange=" + exchange, exchange
 }
 
@@ -64,6 +67,7 @@ func outcomeOf(t *testing.T, err error, i int) brokers.Outcome {
 }
 
 func TestWhatNobodyReadsIsCountedAndAnErrorOnlyWhereItIsRequired(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	u, _ := fresh(t, s)
 	c := open(t, u+"&required=must.>,read.a")
@@ -86,6 +90,7 @@ func TestWhatNobodyReadsIsCountedAndAnErrorOnlyWhereItIsRequired(t *testing.T) {
 }
 
 func TestAReservedChannelIsRefusedBeforeTheServerSeesIt(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	u, _ := fresh(t, s)
 	c := open(t, u)
@@ -100,6 +105,7 @@ func TestAReservedChannelIsRefusedBeforeTheServerSeesIt(t *testing.T) {
 }
 
 func TestADeletedQueueIsMadeAgainAndSaidToHaveLost(t *testing.T) {
+	t.Parallel()
 	for _, group := range []string{"g", ""} {
 		t.Run("group "+group, func(t *testing.T) {
 			s := server(t)
@@ -124,6 +130,7 @@ func TestADeletedQueueIsMadeAgainAndSaidToHaveLost(t *testing.T) {
 }
 
 func TestADeletedExchangeIsMadeAgainWithItsBindings(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	u, exchange := fresh(t, s)
 	c := open(t, u)
@@ -139,7 +146,7 @@ func TestADeletedExchangeIsMadeAgainWithItsBindings(t *testing.T) {
 }
 
 // A server that is killed within the first second of a quorum queue has forgotten it when it comes back: the driver does not say
-// that it is ready before.
+// that it is ready before, and puts nothing into it that has to wait.
 func TestAQueueThatWasJustMadeSurvivesItsServer(t *testing.T) {
 	s := server(t)
 	_, exchange := fresh(t, s)
@@ -152,15 +159,37 @@ func TestAQueueThatWasJustMadeSurvivesItsServer(t *testing.T) {
 	if err := c.Publish(t.Context(), numbered(0, 10, "new.a")); err != nil {
 		t.Fatal(err)
 	}
+	again := &failing{recorder: newRecorder(), after: 20 * time.Second} // which a queue is made for
+	subscribe(t, c, again, brokers.Subscription{Name: "again", Group: "again", Channels: []string{"new.b"}})
+	if err := c.Publish(t.Context(), numbered(10, 1, "new.b")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 0, "it is asked for again", func() bool { return len(again.deliveries()) == 1 })
 	if err := errors.Join(s.Kill(), s.Restart(context.Background())); err != nil {
 		t.Fatal(err)
 	}
 	r := newRecorder()
 	subscribe(t, c, r, sub)
 	eventually(t, 20*time.Second, "what was confirmed arrives", func() bool { return len(r.deliveries()) == 10 })
+	eventually(t, time.Minute, "what has to wait comes again", func() bool { return len(again.deliveries()) == 2 })
+}
+
+// Whoever provisions has the server's word then: what is published is kept, even if the server is killed at once.
+func TestProvisionReturnsOnceItsQueuesCanBeReliedUpon(t *testing.T) {
+	t.Parallel()
+	const settle = 300 * time.Millisecond
+	s := server(t)
+	_, exchange := fresh(t, s)
+	c := open(t, "amqp://"+s.Addr()+"?settle_time="+settle.String()+"&exchange="+exchange)
+	p := brokers.Provision{Groups: []brokers.GroupProvision{{Group: "g", Channels: []string{"new.a"}}}}
+	began := time.Now()
+	if err := c.(brokers.Provisioner).Provision(t.Context(), p); err != nil || time.Since(began) < settle {
+		t.Errorf("Provision of a new queue returned after %v, before %v: %v", time.Since(began), settle, err)
+	}
 }
 
 func TestAWrongPasswordIsOneErrorWithoutThePassword(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	c := open(t, "amqp://"+testbroker.RabbitUser+":wr0ng@"+s.Addr())
 	err := c.Publish(t.Context(), numbered(0, 1, "a"))
@@ -182,6 +211,7 @@ func TestAWrongPasswordIsOneErrorWithoutThePassword(t *testing.T) {
 }
 
 func TestAPasswordFileIsReadForEachConnection(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("wr0ng\n"), 0o600); err != nil {
@@ -198,6 +228,7 @@ func TestAPasswordFileIsReadForEachConnection(t *testing.T) {
 }
 
 func TestTLSWithACertificateOfTheClientThatLogsIn(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	f := s.TLS()
 	certs := "?tls_ca=" + f.CA + "&tls_cert=" + f.ClientCert + "&tls_key=" + f.ClientKey
@@ -220,7 +251,33 @@ func TestTLSWithACertificateOfTheClientThatLogsIn(t *testing.T) {
 	}
 }
 
+func TestCertificatesAreReplacedWithoutARestart(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	replace := func(from string) {
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(ca, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(testbroker.NewTLSFiles(t).CA)
+	c := open(t, "amqps://"+testbroker.RabbitUser+":"+testbroker.RabbitPassword+"@"+s.TLSAddr()+"?tls_ca="+ca+
+		"&tls_cert="+s.TLS().ClientCert+"&tls_key="+s.TLS().ClientKey)
+	if err := c.(brokers.Pinger).Ping(t.Context()); err == nil || c.Retryable(err) {
+		t.Fatalf("a server of another authority: %v", err)
+	}
+	replace(s.TLS().CA)
+	eventually(t, 0, "the authority that the file has now is trusted", func() bool {
+		return c.(brokers.Pinger).Ping(t.Context()) == nil
+	})
+}
+
 func TestAQueueWithOtherSettingsIsRefusedWithTheRemedy(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	u, _ := fresh(t, s)
 	sub := brokers.Subscription{Name: "s", Group: "g", Channels: []string{"other.a"}}
@@ -233,6 +290,7 @@ func TestAQueueWithOtherSettingsIsRefusedWithTheRemedy(t *testing.T) {
 }
 
 func TestAServiceWithoutTheRightToCreateUsesWhatWasProvisioned(t *testing.T) {
+	t.Parallel()
 	s := server(t)
 	_, exchange := fresh(t, s)
 	bob := "amqp://" + testbroker.RabbitReader + ":" + testbroker.RabbitPassword + "@" + s.Addr() + quick + "&exchange=" + exchange

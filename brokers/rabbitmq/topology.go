@@ -56,12 +56,7 @@ func overlapping(patterns []brokers.Pattern) [][]brokers.Pattern {
 // queueName is what a group's queue is called: eventbus:mail:user_service.events.auth. A name that would be too long, or
 // could be that of another group, ends in a hash.
 func (s *settings) queueName(group string, patterns []brokers.Pattern) string {
-	list := make([]string, len(patterns))
-	for i, p := range patterns {
-		list[i] = p.String()
-	}
-	slices.Sort(list)
-	channels := strings.Join(list, ",")
+	channels := joined(patterns)
 	plain := safeName(group)
 	name := s.exchange + ":" + plain + ":" + channels
 	if plain == group && len(name) <= maxName {
@@ -70,6 +65,16 @@ func (s *settings) queueName(group string, patterns []brokers.Pattern) string {
 	sum := sha256.Sum256([]byte(group + "\x00" + channels))
 	const digits = 16
 	return name[:min(len(name), maxName-digits-1)] + "~" + hex.EncodeToString(sum[:digits/2])
+}
+
+// joined is the text of patterns that share a queue.
+func joined(patterns []brokers.Pattern) string {
+	list := make([]string, len(patterns))
+	for i, p := range patterns {
+		list[i] = p.String()
+	}
+	slices.Sort(list)
+	return strings.Join(list, ",")
 }
 
 // ownPlace is the queue of a subscription without a group.

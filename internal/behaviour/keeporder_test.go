@@ -55,6 +55,22 @@ func keptInOrder(p *place) func(t *testing.T) {
 	}
 }
 
+// keepsOrderWith runs that row alone on a broker that keeps the order of keys because its URL says so.
+func keepsOrderWith(t *testing.T, url string) {
+	p := newPlaces(t, url, 1).at(0)
+	if !ordersGroups(p.caps) {
+		t.Fatalf("it promises %+v", p.caps)
+	}
+	group := brokers.GroupProvision{Group: p.name("s"), Channels: []string{p.channel()}} // it has nothing of what was before it
+	err := p.raw.(brokers.Provisioner).Provision(t.Context(), brokers.Provision{Groups: []brokers.GroupProvision{group}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := keptInOrder(p)
+	p.start(t)
+	check(t)
+}
+
 func openLetters(t *testing.T, url string) deadletter.Store {
 	t.Helper()
 	store, err := deadletter.Open(url)

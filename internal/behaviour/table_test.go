@@ -79,6 +79,8 @@ type column struct {
 	url  func(t *testing.T) string
 	// brief is the parameter by which the broker delivers soon what a process had that was killed; empty where it does so anyway.
 	brief string
+	// ordering is the parameter that makes it keep the order of keys in groups, where it is a broker that does not by itself.
+	ordering string
 }
 
 // slowly lets a busy machine take longer than the defaults allow.
@@ -98,7 +100,7 @@ var columns = []column{
 		opts := testbroker.KafkaOptions{InProcess: os.Getenv(testbroker.EnvRequireReal) != "1" && !testbroker.InstalledKafka()}
 		return testbroker.StartKafka(t, opts).URL() + "?partitions=4&session_timeout=6s"
 	}},
-	{name: "amqp", url: func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
+	{name: "amqp", ordering: "single_active=true", url: func(t *testing.T) string { return testbroker.StartRabbitMQ(t, testbroker.RabbitMQOptions{}).URL() }},
 }
 
 // results has what came of each row, by column.
@@ -140,7 +142,8 @@ func runColumn(t *testing.T, c column, got *results, alone *turns) {
 	done := sync.OnceFunc(alone.others.Done)
 	defer done()
 	rows := table()
-	p := newPlaces(t, c.url(t), len(rows))
+	url := c.url(t)
+	p := newPlaces(t, url, len(rows))
 	p.brief = c.brief
 	checks := make([]func(*testing.T), len(rows))
 	for i := range rows {
@@ -153,6 +156,11 @@ func runColumn(t *testing.T, c column, got *results, alone *turns) {
 		if !inFull || !rows[i].timed {
 			others.Go(func() { got.run(t, c, p, &rows[i], checks[i]) })
 		}
+	}
+	if c.ordering != "" {
+		others.Go(func() {
+			t.Run("KeepOrder with "+c.ordering, func(t *testing.T) { keepsOrderWith(t, url+"?exchange=ordered&"+c.ordering) })
+		})
 	}
 	others.Wait()
 	got.run(t, c, p, &rows[last], checks[last])
