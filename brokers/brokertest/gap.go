@@ -47,9 +47,7 @@ func overflowIsReported(w *world) {
 	}))
 	taken, notSent := w.flood(conn, ch)
 	close(release)
-	fence := w.message(ch, "fence")
-	w.publishWhenPossible(conn, fence)
-	account(sub, append(taken, fence))
+	account(sub, append(taken, w.publishWhenPossible(conn, ch)))
 	w.none(sub.arrivals(), notSent, "it was marked as not sent")
 	w.noDuplicates(sub.arrivals())
 }
@@ -161,15 +159,18 @@ func (w *world) resumed(sub *subscriber, publisher brokers.Conn, ch string) (tak
 	return taken
 }
 
-// publishWhenPossible publishes m, again and again where a queue is still full.
-func (w *world) publishWhenPossible(conn brokers.Conn, m brokers.Message) {
+// publishWhenPossible publishes one message after the other, where a queue is still full, until one is taken, which it returns. It
+// is another one each time: one whose fate is unknown may have been taken, and would come twice.
+func (w *world) publishWhenPossible(conn brokers.Conn, ch string) (m brokers.Message) {
 	w.Helper()
 	w.poll(nil, func() (string, bool) {
 		ctx, cancel := context.WithTimeout(w.ctx, time.Second)
 		defer cancel()
+		m = w.message(ch, "fence")
 		err := conn.Publish(ctx, []brokers.Message{m})
 		return "a message is taken once the sink goes on: " + errorText(err), err == nil
 	})
+	return m
 }
 
 func durableCut(w *world) {

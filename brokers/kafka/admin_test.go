@@ -24,9 +24,7 @@ func provision(ctx context.Context, c brokers.Conn, p brokers.Provision) error {
 // allow lets KafkaLeastUser do things; name and kind are of what.
 func allow(t *testing.T, server *testbroker.Kafka, kind kafkago.ResourceType, name string, what ...kafkago.ACLOperationType) {
 	t.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(server.Addr()), Timeout: patience, Transport: transport}
+	client := clientOf(t, server)
 	req := &kafkago.CreateACLsRequest{}
 	for _, op := range what {
 		req.ACLs = append(req.ACLs, kafkago.ACLEntry{
@@ -142,11 +140,14 @@ func lag(t *testing.T, server *testbroker.Kafka) {
 	if err := publish(t.Context(), c, numbered("lag.a", n, 6)...); err != nil {
 		t.Fatal(err)
 	}
-	lagOf := func() []brokers.Lag {
-		got, err := c.(brokers.Lagger).Lag(t.Context(), "lag", []string{"lag.none", "lag.a"})
-		if err != nil {
-			t.Fatal(err)
-		}
+	lagOf := func() (got []brokers.Lag) {
+		eventually(t, "the lag is known", func() (ok bool) { // the first group of a cluster waits for its coordinator
+			var err error
+			if got, err = c.(brokers.Lagger).Lag(t.Context(), "lag", []string{"lag.none", "lag.a"}); err != nil && !c.Retryable(err) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
 		return got
 	}
 	if got := lagOf(); len(got) != 0 {
@@ -172,6 +173,32 @@ func lag(t *testing.T, server *testbroker.Kafka) {
 	if got := lagOf(); !got[0].Oldest.IsZero() {
 		t.Errorf("after all was settled: %+v", got)
 	}
+	again := brokers.GroupProvision{Group: "lag", Channels: []string{"lag.a"}}
+	if err := provision(t.Context(), c, brokers.Provision{Groups: []brokers.GroupProvision{again}}); err != nil || lagOf()[0].Waiting != 0 {
+		t.Errorf("a group that has its place is provisioned again: %+v, %v", lagOf(), err)
+	}
+}
+
+func made(t *testing.T, server *testbroker.Kafka) {
+	c := openURL(t, server.URL()+"?partitions=5&replication=1")
+	if err := publish(t.Context(), c, numbered("made.a", 1, 1)...); err != nil {
+		t.Fatal(err)
+	}
+	client := clientOf(t, server)
+	r, err := client.Metadata(t.Context(), &kafkago.MetadataRequest{Topics: []string{"made.a"}})
+	if err != nil || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 5 || len(r.Topics[0].Partitions[0].Replicas) != 1 {
+		t.Errorf("%+v, %v; wants 5 partitions with a replica each", r, err)
+	}
+	err = provision(t.Context(), openURL(t, server.URL()+"?replication=2"), brokers.Provision{Channels: []string{"made.b"}})
+	if err == nil || !strings.Contains(err.Error(), "made.b") || !errors.Is(err, kafkago.InvalidReplicationFactor) {
+		t.Errorf("two replicas on one broker: %v", err)
+	}
+}
+
+func clientOf(t *testing.T, server *testbroker.Kafka) *kafkago.Client {
+	transport := &kafkago.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &kafkago.Client{Addr: kafkago.TCP(server.Addr()), Timeout: patience, Transport: transport}
 }
 
 func overTLS(t *testing.T, server *testbroker.Kafka) {

@@ -30,6 +30,7 @@ func TestOnARealServer(t *testing.T) {
 		{"SASL over TLS logs in, and certificates are replaced without a restart", overTLS},
 		{"an account that may create nothing publishes and subscribes to what another one has provisioned", leastPrivilege},
 		{"what is lacking is named", lacking},
+		{"a topic is made with the partitions and replicas that the URL says", made},
 		{"a provisioned group has all from then on, or all that is there", provisioned},
 		{"the lag of a group is what it has not settled", lag},
 		{"what follows an unsettled message comes again with it", settledPrefix},
