@@ -134,6 +134,7 @@ func harness(t *testing.T, server *testbroker.RabbitMQ, query string) brokertest
 		Freeze:           server.Freeze,
 		Thaw:             server.Thaw,
 		Cut:              func() error { return cut(proxy) },
+		Backlog:          8 * 512,          // the server keeps what is over the default prefetch
 		Patience:         60 * time.Second, // a busy machine takes its time to start the server
 		IgnoreGoroutines: []string{"testbroker"},
 	}
