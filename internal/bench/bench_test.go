@@ -163,6 +163,21 @@ func TestCostsAreSummarised(t *testing.T) {
 	}
 }
 
+func TestACallThatComesLateIsHeldAgainstItWhereItCountsFromWhenItWasDue(t *testing.T) {
+	const interval = int64(latencyInterval)
+	s := newStamps(3)
+	s.begin = []int64{7, 7 + interval, 7 + 5*interval} // the third one waited for three intervals
+	s.end = []int64{17, 17 + interval, 17 + 5*interval}
+	s.handled.Store(3)
+	got, err := s.sample(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.max != 10 || got.due != float64(10+3*interval) {
+		t.Errorf("from the call %v, from when it was due %v", got.max, got.due)
+	}
+}
+
 func TestPacesCallEachTimeAndCatchUpAfterALateCall(t *testing.T) {
 	const interval, late = time.Millisecond, 20 * time.Millisecond
 	for name, pace := range map[string]func(int, time.Duration, func(int) error) error{"spin": spin, "tick": tick} {

@@ -12,13 +12,17 @@ import (
 	"github.com/eventbus-go/eventbus/schema"
 )
 
-const latencyRate = 10_000 // events per second
+const (
+	latencyRate     = 10_000 // events per second
+	latencyInterval = time.Second / latencyRate
+)
 
 // latencyRows measure the time from the publishing call to the handler at 10,000 events/s, through Redis. The base is
 // the shortest way there is without a library: a synchronous go-redis PUBLISH of bytes encoded before, and a goroutine
 // in a ReceiveMessage loop that does nothing but read the clock. Both are called at the same even pace. Time is taken
 // from the start of the call, so a call of the base that comes late, because the one before had to wait for its reply,
-// is not held against it.
+// is not held against it: a pause of a millisecond is met by ten events of ours, which Emit never holds up, and by one of
+// the base. The row below counts from when each call was due, for both.
 func latencyRows(ctx context.Context, l *lab) ([]row, error) {
 	bodies, err := bodies()
 	if err != nil {
@@ -36,9 +40,18 @@ func latencyRows(ctx context.Context, l *lab) ([]row, error) {
 	return []row{
 		row{what: "Emit to handler over Redis at 10,000/s: p99", got: medians(runs[0]), ratios: p99, base: "sync"}.
 			need("at most 2 × sync", p99.mid <= 2),
+		dueRow("  the same, counted from when each call was due", runs[0], compare(runs[0], runs[1], dueOf), "sync"),
 		row{what: "  the same: p50", got: newSample(), ratios: p50, base: "sync"}.need("at most 2 × sync", p50.mid <= 2),
 		baseRow("  sync: go-redis PUBLISH to ReceiveMessage", runs[1]),
+		dueRow("  sync, counted from when each call was due", runs[1], noRatio, ""),
 	}, nil
+}
+
+// dueRow is a line for the p99 that counts from when each call was due.
+func dueRow(what string, runs []sample, ratios ratio, base string) row {
+	got := newSample()
+	got.p99 = medians(runs).due
+	return row{what: what, got: got, ratios: ratios, base: base}
 }
 
 // stamps are when each event was published and handled.
@@ -55,19 +68,21 @@ func (s *stamps) sample(ctx context.Context) (sample, error) {
 		return sample{}, err
 	}
 	took := time.Duration(s.begin[len(s.begin)-1] - s.begin[0])
-	ns := make([]int64, len(s.end))
+	ns, late := make([]int64, len(s.end)), make([]int64, len(s.end))
 	for i := range ns {
 		ns[i] = s.end[i] - s.begin[i]
+		late[i] = s.end[i] - min(s.begin[i], s.begin[0]+int64(i)*int64(latencyInterval))
 	}
 	got := costSample(ns)
 	got.mean = newSample().mean // the percentiles are what this is about
+	got.due = costSample(late).p99
 	got.rate = rateSample(len(ns)-1, took).rate
 	return got, nil
 }
 
 // paced publishes at the pace of the row.
 func (s *stamps) paced(publish func(i int) error) error {
-	return tick(len(s.begin), time.Second/latencyRate, func(i int) error {
+	return tick(len(s.begin), latencyInterval, func(i int) error {
 		s.begin[i] = now()
 		return publish(i)
 	})

@@ -12,11 +12,12 @@ type sample struct {
 	mean                float64 // ns per call or event
 	allocs              float64 // heap objects per event
 	p50, p99, p999, max float64 // ns
+	due                 float64 // ns, like p99 but counted from when a paced call was due
 }
 
 func newSample() sample {
 	nan := math.NaN()
-	return sample{nan, nan, nan, nan, nan, nan, nan}
+	return sample{nan, nan, nan, nan, nan, nan, nan, nan}
 }
 
 // rateSample is a run that handled n events in d.
@@ -83,7 +84,7 @@ func medians(runs []sample) sample {
 		rate: of(func(s sample) float64 { return s.rate }), mean: of(func(s sample) float64 { return s.mean }),
 		allocs: of(func(s sample) float64 { return s.allocs }), p50: of(func(s sample) float64 { return s.p50 }),
 		p99: of(func(s sample) float64 { return s.p99 }), p999: of(func(s sample) float64 { return s.p999 }),
-		max: of(func(s sample) float64 { return s.max }),
+		max: of(func(s sample) float64 { return s.max }), due: of(dueOf),
 	}
 }
 
@@ -107,3 +108,4 @@ func compare(ours, base []sample, get func(sample) float64) ratio {
 func rateOf(s sample) float64 { return s.rate }
 func p50Of(s sample) float64  { return s.p50 }
 func p99Of(s sample) float64  { return s.p99 }
+func dueOf(s sample) float64  { return s.due }
