@@ -38,9 +38,8 @@ func (b *Bus) read(p *packer, e *schema.Event, body []byte) *schema.Reading {
 // decode sets e, which is empty, to the event of a delivery.
 func (b *Bus) decode(e *schema.Event, d *brokers.Delivery) (err error) {
 	if r, ok := d.Reading.(*schema.Reading); ok {
-		*e, err = r.Event(d.Body, b.limits.MaxEventBytes)
-	} else {
-		*e, err = schema.Decode(d.Body, b.limits.MaxEventBytes)
+		return r.Decode(e, d.Body, b.limits.MaxEventBytes)
 	}
+	*e, err = schema.Decode(d.Body, b.limits.MaxEventBytes)
 	return err
 }

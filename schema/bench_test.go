@@ -146,10 +146,11 @@ func BenchmarkReading(b *testing.B) {
 			}
 		}
 	})
-	b.Run("event", func(b *testing.B) {
+	b.Run("decode", func(b *testing.B) {
 		r, _ := e.Reading(body)
 		for b.Loop() {
-			if _, err := r.Event(body, 0); err != nil {
+			var e Event
+			if err := r.Decode(&e, body, 0); err != nil {
 				b.Fatal(err)
 			}
 		}

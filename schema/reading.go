@@ -34,11 +34,13 @@ func (e *Event) Reading(body []byte) (r Reading, ok bool) {
 	}, true
 }
 
-// Event is [Decode] of a copy of the body that the reading was made of, without its cost: the event's Data and Metadata
-// are parts of b. A body of another length is decoded.
-func (r *Reading) Event(b []byte, maxBytes int) (e Event, err error) {
+// Decode sets e, which is the zero Event, to what [Decode] returns for b, which is a copy of the body that the reading was
+// made of, without its cost: the event's Data and Metadata are parts of b. A body of another length is decoded. Where it
+// returns an error, e is as it was.
+func (r *Reading) Decode(e *Event, b []byte, maxBytes int) (err error) {
 	if len(b) != int(r.size) || len(b) > limitOr(maxBytes) {
-		return Decode(b, maxBytes)
+		*e, err = Decode(b, maxBytes)
+		return err
 	}
 	e.ID, e.Type, e.Source = r.id, r.typ, r.source
 	e.Subject, e.Actor, e.Resource = r.subject, r.actor, r.resource
@@ -48,5 +50,5 @@ func (r *Reading) Event(b []byte, maxBytes int) (e Event, err error) {
 	dataEnd := metadata - len(beforeMetadata)
 	e.setData(b[dataEnd-int(r.data) : dataEnd])
 	e.Metadata = metadataFrom(b[metadata:metadataEnd])
-	return e, nil
+	return nil
 }

@@ -26,8 +26,8 @@ func readsAlike(t *testing.T, e Event) {
 		return
 	}
 	body = bytes.Clone(body)
-	got, err := r.Event(body, len(body))
-	if err != nil {
+	var got Event
+	if err := r.Decode(&got, body, len(body)); err != nil {
 		t.Fatal(err)
 	}
 	want, err := Decode(body, len(body))
@@ -80,12 +80,12 @@ func TestAReadingKeepsTheLimit(t *testing.T) {
 		t.Fatal("no reading")
 	}
 	for _, limit := range []int{1, len(body) - 1} {
-		_, err := r.Event(body, limit)
+		err := r.Decode(new(Event), body, limit)
 		if de := new(DecodeError); !errors.As(err, &de) || de.Reason != ReasonTooLarge {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
-	if _, err := r.Event(body, 0); err != nil {
+	if err := r.Decode(new(Event), body, 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -95,7 +95,8 @@ func TestAnotherBodyIsDecoded(t *testing.T) {
 	body := []byte(mustEncode(t, e))
 	r, _ := e.Reading(body)
 	for _, other := range []string{"", "{}", string(body[:len(body)-1]), envelope} {
-		got, err := r.Event([]byte(other), 0)
+		var got Event
+		err := r.Decode(&got, []byte(other), 0)
 		want, wantErr := Decode([]byte(other), 0)
 		got.checked, want.checked = nil, nil // it was two bodies
 		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(err, wantErr) {
@@ -110,8 +111,10 @@ func TestAReadingKeepsNothingOfTheBody(t *testing.T) {
 	r, _ := e.Reading(body)
 	one, two := bytes.Clone(body), bytes.Clone(body)
 	clear(body)
-	a, _ := r.Event(one, 0)
-	b, _ := r.Event(two, 0)
+	var a, b Event
+	if err := errors.Join(r.Decode(&a, one, 0), r.Decode(&b, two, 0)); err != nil {
+		t.Fatal(err)
+	}
 	a.Data[0], a.Metadata.raw[0] = 'x', 'x'
 	if string(b.Data) != string(e.Data) || string(b.Metadata.raw) != string(e.Metadata.raw) {
 		t.Error("two events of one reading share memory")

@@ -12,7 +12,8 @@ import (
 // maxBatch is the most that a sink is given at once.
 const maxBatch = 256
 
-// A member is one subscription. Its fields are guarded by broker.mu, except batch, which is the Subscribe goroutine's.
+// A member is one subscription. Its fields are guarded by broker.mu, except batch and filled, which are the Subscribe
+// goroutine's.
 type member struct {
 	c                  *conn
 	q                  *queue
@@ -25,6 +26,8 @@ type member struct {
 	// woken says that there may be something to take, or that the last delivery of a stopped member is settled.
 	woken chan struct{}
 	batch []brokers.Delivery
+	// filled is how many places of batch hold what was delivered.
+	filled int
 }
 
 // Subscribe feeds sink on the calling goroutine. The contract is Conn's.
@@ -80,7 +83,8 @@ func (m *member) feed(ctx context.Context, sink brokers.Sink) {
 			sink.Deliver(batch)
 			continue
 		}
-		clear(m.batch[:cap(m.batch)]) // an idle subscription keeps nothing
+		clear(m.batch[:m.filled]) // an idle subscription keeps nothing
+		m.filled = 0
 		select {
 		case <-m.woken:
 		case <-ctx.Done():
@@ -161,7 +165,7 @@ func (m *member) take() []brokers.Delivery {
 		}
 		batch = append(batch, m.hand(e))
 	}
-	m.batch = batch
+	m.batch, m.filled = batch, max(m.filled, len(batch))
 	m.idle = len(batch) == 0
 	return batch
 }
