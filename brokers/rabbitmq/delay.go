@@ -25,6 +25,30 @@ func waiting(now, at time.Time) (from, by int64) {
 	return at.UnixNano(), at.Add(at.Sub(now) / 8).UnixNano()
 }
 
+// jumpMin is how much longer than the last wait has left a message would have to wait for our clock to have been set back, or to
+// be behind.
+const jumpMin = 5 * time.Second
+
+// dueAt returns until when a message has to wait, by our own clock, and how late is no matter.
+//
+// Until when is a time of day, so that a message that comes late, because the server was down, does not wait once more. Suppose
+// the clock of this machine is set back by an hour while the message waits: it would go back to wait for an hour. So it waits no longer
+// than was left when it was put into the queue that it comes from. What is returned is monotonic.
+func dueAt(headers amqp.Table, now time.Time) (due time.Time, by int64) {
+	from, by := number(headers, headerFrom), number(headers, headerBy)
+	if from <= now.UnixNano() {
+		return now, by
+	}
+	wait := time.Duration(from - now.UnixNano())
+	if _, ok := headers[headerLeft]; ok {
+		if left := time.Duration(number(headers, headerLeft)); wait > left+jumpMin {
+			by -= int64(wait - left)
+			wait = left
+		}
+	}
+	return now.Add(wait), by
+}
+
 // level returns how long a message waits next, that may be delivered after from and is late after by. It is never less than
 // it has to be in the last wait, and never more in those before.
 func level(from, by time.Duration) time.Duration {

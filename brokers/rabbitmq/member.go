@@ -168,7 +168,8 @@ func (m *member) take(f *feed, l *line, d *amqp.Delivery) (brokers.Delivery, boo
 	m.next++
 	h.token = m.next
 	m.held[h.token] = h
-	if number(d.Headers, headerFrom) > time.Now().UnixNano() {
+	now := time.Now()
+	if h.due, h.by = dueAt(d.Headers, now); h.due.After(now) {
 		f.early(h)
 		return brokers.Delivery{}, false
 	}

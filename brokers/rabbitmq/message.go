@@ -27,6 +27,7 @@ const (
 	headerTried   = "eb-tried"   // attempts that were made
 	// When it may be delivered, and how late is no matter; nanoseconds since the epoch.
 	headerFrom, headerBy = "eb-not-before", "eb-not-after"
+	headerLeft           = "eb-left" // nanoseconds that are left when it comes out of the queue in which it waits
 )
 
 var reservedPrefixes = []string{"eb-", "x-"}

@@ -39,12 +39,10 @@ func redelivery(h *held, wait time.Duration) parking {
 func (f *feed) early(h *held) {
 	h.busy = true
 	if !f.m.conn.set.create {
-		h.due = time.Unix(0, number(h.msg.Headers, headerFrom))
 		f.later = append(f.later, h)
 		f.signal()
 		return
 	}
-	h.due, h.by = time.Unix(0, number(h.msg.Headers, headerFrom)), number(h.msg.Headers, headerBy)
 	h.tried = int(number(h.msg.Headers, headerTried))
 	f.waiting = append(f.waiting, h)
 	f.parkWaiting()
@@ -79,8 +77,9 @@ func (f *feed) parkEarly() {
 		}
 		f.m.mu.Unlock()
 		var parkings []parking
+		now := time.Now()
 		for _, h := range list {
-			parkings = append(parkings, parking{h, h.tried, h.due.UnixNano(), h.by})
+			parkings = append(parkings, parking{h, h.tried, now.UnixNano() + int64(h.due.Sub(now)), h.by})
 		}
 		ctx, cancel := f.m.conn.untilLate(parkTimeout)
 		parked, kept := f.m.park(ctx, parkings)
@@ -108,7 +107,8 @@ func (m *member) park(ctx context.Context, list []parking) (parked []*held, kept
 			continue
 		}
 		going = append(going, p)
-		parcels = append(parcels, parcel{key: delayQueue(p.h.feed.place.name, wait), must: true, msg: p.copy()})
+		msg := p.copy(time.Duration(p.from-now) - wait)
+		parcels = append(parcels, parcel{key: delayQueue(p.h.feed.place.name, wait), must: true, msg: msg})
 	}
 	if len(going) == 0 {
 		return nil, kept
@@ -192,8 +192,8 @@ func (c *conn) forgetDelay(h *held, name string) {
 }
 
 // copy returns the message that waits in place of the delivery: the same, with what has to be known when it comes back, and
-// without what the server has added or would act on.
-func (p *parking) copy() amqp.Publishing {
+// without what the server has added or would act on. left is how much longer it has to wait then.
+func (p *parking) copy(left time.Duration) amqp.Publishing {
 	m := p.h.msg
 	headers := maps.Clone(m.Headers)
 	if headers == nil {
@@ -202,7 +202,7 @@ func (p *parking) copy() amqp.Publishing {
 	maps.DeleteFunc(headers, func(name string, _ any) bool { return ofServer(name) })
 	headers[headerChannel] = p.h.channel
 	headers[headerTried] = int64(p.tried)
-	headers[headerFrom], headers[headerBy] = p.from, p.by
+	headers[headerFrom], headers[headerBy], headers[headerLeft] = p.from, p.by, int64(max(0, left))
 	return amqp.Publishing{
 		Headers: headers, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, DeliveryMode: amqp.Persistent,
 		Priority: m.Priority, CorrelationId: m.CorrelationId, ReplyTo: m.ReplyTo, MessageId: m.MessageId,
@@ -224,8 +224,10 @@ func ofServer(name string) bool {
 func (m *member) keep(list []parking) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := time.Now()
 	for _, p := range list {
-		p.h.due, p.h.again, p.h.tried = time.Unix(0, p.from), time.Now().Add(parkAgain), p.tried
+		due := now.Add(time.Duration(p.from - now.UnixNano()))
+		p.h.due, p.h.again, p.h.tried = due, now.Add(parkAgain), p.tried
 		p.h.by = p.by
 		if m.uncount(p.h); p.h.line != nil {
 			p.h.feed.later = append(p.h.feed.later, p.h)

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -149,5 +150,40 @@ func TestForeignHeadersAreReadWithoutTrust(t *testing.T) {
 	}
 	if n := attemptOf(&amqp.Delivery{Headers: amqp.Table{"x-delivery-count": "3"}}, quorum); n != 1 {
 		t.Errorf("attempt %d", n)
+	}
+}
+
+func TestAMessageDoesNotWaitLongerBecauseAClockWasSetBack(t *testing.T) {
+	now := time.Now()
+	const left, late = time.Minute, 10 * time.Second
+	for name, tt := range map[string]struct {
+		clock time.Duration // how far ours is ahead of where it was when the message was put into a queue
+		left  any
+		want  time.Duration
+	}{
+		"all is well":                     {0, int64(left), left},
+		"a little behind":                 {-time.Second, int64(left), left + time.Second},
+		"set back":                        {-time.Hour, int64(left), left},
+		"set back, in the last of queues": {-time.Hour - left, int64(0), 0},
+		"set back, and published so":      {-time.Hour, nil, left + time.Hour},
+	} {
+		from := now.Add(left - tt.clock).UnixNano()
+		headers := amqp.Table{headerFrom: from, headerBy: from + int64(late)}
+		if tt.left != nil {
+			headers[headerLeft] = tt.left
+		}
+		due, by := dueAt(headers, now)
+		if got := due.Sub(now); got != tt.want || time.Duration(by-now.UnixNano()) != tt.want+late {
+			t.Errorf("%s: it waits for %v, until %v at most; wants %v", name, got, time.Duration(by-now.UnixNano()), tt.want)
+		}
+	}
+	for name, headers := range map[string]amqp.Table{
+		"it does not say when":       {},
+		"it was held up for an hour": {headerFrom: now.Add(left - time.Hour).UnixNano(), headerLeft: int64(left)},
+		"it makes no sense":          {headerFrom: int64(math.MinInt64)},
+	} {
+		if due, _ := dueAt(headers, now); due.After(now) {
+			t.Errorf("%s: it waits", name)
+		}
 	}
 }
