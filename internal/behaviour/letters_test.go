@@ -22,6 +22,10 @@ func permanent(p *place) func(t *testing.T) {
 	sub := p.subscribe(s)
 	return func(t *testing.T) {
 		e := p.event("1")
+		const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+		if err := e.Metadata.Set("traceparent", trace); err != nil {
+			t.Fatal(err)
+		}
 		body, err := schema.Encode(e)
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +39,8 @@ func permanent(p *place) func(t *testing.T) {
 		}
 		l := got[0]
 		if l.Reason != deadletter.ReasonFailed || l.Attempts != 1 || l.Channel != p.channel() || l.EventID != e.ID ||
-			l.EventType != e.Type || l.Fingerprint != deadletter.Fingerprint(e.Type, "permanent: card 9 declined") || l.First.IsZero() {
+			l.EventType != e.Type || l.Fingerprint != deadletter.Fingerprint(e.Type, "permanent: card 9 declined") || l.First.IsZero() ||
+			l.Trace != trace {
 			t.Errorf("the letter says %+v", l)
 		}
 		if string(l.Body) != string(body) || !l.Whole() {

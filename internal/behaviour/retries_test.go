@@ -14,6 +14,7 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/bus"
 	"github.com/eventbus-go/eventbus/router"
+	"github.com/eventbus-go/eventbus/router/middleware"
 	"github.com/eventbus-go/eventbus/schema"
 )
 
@@ -118,6 +119,28 @@ func attemptTimesOut(p *place) func(t *testing.T) {
 		eventually(t, "it has failed", func() bool { return sub.Stats().Failed == 1 })
 		if got := p.letters(t, "s"); d.len() != 2 || len(got) != 1 || got[0].Attempts != 2 {
 			t.Errorf("%d attempts, and the dead letters are %+v", d.len(), got)
+		}
+	}
+}
+
+// policies tries one error as often as the policy says, and another one once, since it has a policy of its own.
+func policies(p *place) func(t *testing.T) {
+	errNever := errors.New("no such card")
+	d := &diary{}
+	s := p.subscription("s", func(_ context.Context, e schema.Event) error {
+		if d.note(e.ID); e.ID == p.event("never").ID {
+			return fmt.Errorf("charge: %w", errNever)
+		}
+		return errNo
+	})
+	s.Retry = fixed(3, time.Millisecond)
+	s.Retry.Errors = []middleware.ErrorPolicy{middleware.WhenIs(errNever, middleware.Never)}
+	sub := p.subscribe(s)
+	return func(t *testing.T) {
+		p.emit(t, p.event("never"), p.event("often"))
+		eventually(t, "both have failed", func() bool { return sub.Stats().Failed == 2 })
+		if never, often := d.count(p.event("never").ID), d.count(p.event("often").ID); never != 1 || often != 3 {
+			t.Errorf("the one was tried %d times, and the other one %d times", never, often)
 		}
 	}
 }
