@@ -152,7 +152,10 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 	}
 	key := e.Key()
 	inBody := key == cmp.Or(e.Subject, e.ID)
-	reading := b.read(p, &e, p.buf[start:])
+	var reading *schema.Reading
+	if b.readings && !p.packOnly {
+		reading = p.read(&e, p.buf[start:])
+	}
 	for i := range route.Legs {
 		leg := &route.Legs[i]
 		p.packed = append(p.packed, packed{

@@ -19,11 +19,8 @@ func (b *Bus) keepsReadings() bool {
 	return b.tracer == nil && slices.ContainsFunc(b.links, func(l *link) bool { return l.local })
 }
 
-// read returns the reading of an event's body, or nil where there is none or it is of no use.
-func (b *Bus) read(p *packer, e *schema.Event, body []byte) *schema.Reading {
-	if !b.readings || p.packOnly {
-		return nil
-	}
+// read returns the reading of an event's body, or nil where there is none.
+func (p *packer) read(e *schema.Event, body []byte) *schema.Reading {
 	r, ok := e.Reading(body)
 	if !ok {
 		return nil
