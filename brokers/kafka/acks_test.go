@@ -1,11 +1,14 @@
 package kafka_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // What one replica has is lost with it: each batch is confirmed by all of those that are in sync.
@@ -31,4 +34,70 @@ func TestABatchIsConfirmedByAllReplicas(t *testing.T) {
 	if batches.Load() == 0 || careless.Load() > 0 {
 		t.Errorf("%d of %d requests ask for less than all replicas", careless.Load(), batches.Load())
 	}
+}
+
+// Suppose a commit that was refused were taken for one that was not: nobody would commit the same again, and after a crash
+// everything since the last good one would come again.
+func TestACommitThatWasRefusedIsMadeAgain(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	var refusing atomic.Bool
+	var refused atomic.Int32
+	cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !refusing.Load() {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		return refusal(req.(*kmsg.OffsetCommitRequest)), nil, true
+	})
+	c := openURL(t, "kafka://"+cluster.ListenAddrs()[0]+quick)
+	r := &recorder{ready: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- c.Subscribe(ctx, brokers.Subscription{Group: "refused", Channels: []string{"refused.a"}}, r)
+	}()
+	if err := publish(t.Context(), c, numbered("refused.a", 3, 3)...); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func() int64 {
+		lag, err := c.(brokers.Lagger).Lag(t.Context(), "refused", []string{"refused.a"})
+		if err != nil || len(lag) != 1 {
+			return -1
+		}
+		return lag[0].Waiting
+	}
+	eventually(t, "all is committed", func() bool { return r.distinct() == 3 && waiting() == 0 })
+	refusing.Store(true)
+	if err := publish(t.Context(), c, numbered("refused.a", 4, 4)[3:]...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the commit that was refused is made again", func() bool { return refused.Load() > 1 })
+	refusing.Store(false)
+	eventually(t, "all is committed then", func() bool { return r.distinct() == 4 && waiting() == 0 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// refusal says that each partition's coordinator is not ready.
+func refusal(req *kmsg.OffsetCommitRequest) kmsg.Response {
+	r := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, topic := range req.Topics {
+		t := kmsg.NewOffsetCommitResponseTopic()
+		t.Topic = topic.Topic
+		for _, p := range topic.Partitions {
+			part := kmsg.NewOffsetCommitResponseTopicPartition()
+			const coordinatorNotAvailable = 15
+			part.Partition, part.ErrorCode = p.Partition, coordinatorNotAvailable
+			t.Partitions = append(t.Partitions, part)
+		}
+		r.Topics = append(r.Topics, t)
+	}
+	return r
 }

@@ -95,6 +95,18 @@ func TestAKeyHasThePartitionOfTheJavaClient(t *testing.T) {
 	}
 }
 
+// What has no key is spread over all partitions, and what was published together stays together.
+func TestMessagesWithoutAKeyAreSpreadOverAllPartitions(t *testing.T) {
+	topic := &topic{ids: []int{0, 1, 2}}
+	used := make(map[int]int)
+	for turn := range 30 {
+		used[topic.partitionOf("", turn)]++
+	}
+	if used[0] != 10 || used[1] != 10 || used[2] != 10 {
+		t.Errorf("of 30 calls the partitions got %v", used)
+	}
+}
+
 func TestAHeartbeatIsWrittenAndRead(t *testing.T) {
 	b := &beat{group: "g", generation: 7, member: "me"}
 	want := "\x00\x00\x00\x17\x00\x0c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01g\x00\x00\x00\x07\x00\x02me"

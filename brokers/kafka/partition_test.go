@@ -175,7 +175,14 @@ func TestSoMuchIsSettledAtMostBeforeACommitIsWaitedFor(t *testing.T) {
 	if settled != 4 || len(s.full) != 1 {
 		t.Fatalf("%d are settled before anything is committed, and a commit is asked for %d times", settled, len(s.full))
 	}
+	select {
+	case <-s.woken:
+	default:
+	}
 	s.committed(s.commits())
+	if len(s.woken) != 1 {
+		t.Error("nobody is told that there is room again")
+	}
 	if tokens, _ := deliver(s); len(tokens) != 2 {
 		t.Errorf("%d are delivered after the commit", len(tokens))
 	}

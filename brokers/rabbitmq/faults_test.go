@@ -133,6 +133,12 @@ func TestARedeliveryIsSentToNobodyElse(t *testing.T) {
 	if d := r.deliveries()[1]; d.Attempt != 2 || d.Channel != "again.a" || d.ID != "1" {
 		t.Errorf("%+v", d)
 	}
+	manage(t, s, func(ch *amqp.Channel) error {
+		if n, err := ch.QueueDelete("elsewhere", false, false, false); n > 0 || err != nil {
+			t.Errorf("%d copies went to the queue that a foreign client has named (%v)", n, err)
+		}
+		return nil
+	})
 	if err := c.Publish(t.Context(), numbered(0, 1, "again.a")); err != nil { // behind what else the other group would get
 		t.Fatal(err)
 	}
