@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 
@@ -95,6 +96,63 @@ func refusal(req *kmsg.OffsetCommitRequest) kmsg.Response {
 			part := kmsg.NewOffsetCommitResponseTopicPartition()
 			const coordinatorNotAvailable = 15
 			part.Partition, part.ErrorCode = p.Partition, coordinatorNotAvailable
+			t.Partitions = append(t.Partitions, part)
+		}
+		r.Topics = append(r.Topics, t)
+	}
+	return r
+}
+
+// Suppose a batch of a partition fails, and the next one is sent: what is sent again of the first one comes behind it, and with it
+// the order of a key is gone.
+func TestNoBatchOvertakesOneThatFailed(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	var failing atomic.Bool
+	var requests atomic.Int32
+	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if requests.Add(1); !failing.Swap(false) {
+			return nil, nil, false
+		}
+		return notLeading(req.(*kmsg.ProduceRequest)), nil, true
+	})
+	c := openURL(t, "kafka://"+cluster.ListenAddrs()[0]+"?partitions=1&max_bytes=1000")
+	msgs := numbered("overtake.a", 200, 1) // several batches: a batch has 49 KB
+	for i := range msgs {
+		msgs[i].Body = make([]byte, 1000)
+	}
+	if err := publish(t.Context(), c, msgs...); err != nil || requests.Load() < 3 {
+		t.Fatalf("%d requests, %v", requests.Load(), err)
+	}
+	requests.Store(0)
+	failing.Store(true)
+	err = publish(t.Context(), c, msgs...)
+	failed := new(brokers.BatchError)
+	if !errors.As(err, &failed) || len(failed.Failed) != len(msgs) || requests.Load() != 1 {
+		t.Fatalf("%d messages of %d failed, and %d requests were sent: %v", len(failed.Failed), len(msgs), requests.Load(), err)
+	}
+	for _, f := range failed.Failed {
+		if f.Outcome != brokers.NotSent {
+			t.Errorf("message %d is %v, wants not sent", f.Index, f.Outcome)
+			break
+		}
+	}
+}
+
+// notLeading refuses each partition, of which nothing is appended.
+func notLeading(req *kmsg.ProduceRequest) kmsg.Response {
+	r := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, topic := range req.Topics {
+		t := kmsg.NewProduceResponseTopic()
+		t.Topic = topic.Topic
+		for _, p := range topic.Partitions {
+			part := kmsg.NewProduceResponseTopicPartition()
+			const notLeader = 6
+			part.Partition, part.ErrorCode = p.Partition, notLeader
 			t.Partitions = append(t.Partitions, part)
 		}
 		r.Topics = append(r.Topics, t)

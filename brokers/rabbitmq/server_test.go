@@ -146,7 +146,7 @@ func TestADeletedExchangeIsMadeAgainWithItsBindings(t *testing.T) {
 }
 
 // A server that is killed within the first second of a quorum queue has forgotten it when it comes back: the driver does not say
-// that it is ready before, and puts nothing into it that has to wait.
+// that it is ready before.
 func TestAQueueThatWasJustMadeSurvivesItsServer(t *testing.T) {
 	s := server(t)
 	_, exchange := fresh(t, s)
@@ -159,23 +159,17 @@ func TestAQueueThatWasJustMadeSurvivesItsServer(t *testing.T) {
 	if err := c.Publish(t.Context(), numbered(0, 10, "new.a")); err != nil {
 		t.Fatal(err)
 	}
-	again := &failing{recorder: newRecorder(), after: 20 * time.Second} // which a queue is made for
-	subscribe(t, c, again, brokers.Subscription{Name: "again", Group: "again", Channels: []string{"new.b"}})
-	if err := c.Publish(t.Context(), numbered(10, 1, "new.b")); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 0, "it is asked for again", func() bool { return len(again.deliveries()) == 1 })
 	if err := errors.Join(s.Kill(), s.Restart(context.Background())); err != nil {
 		t.Fatal(err)
 	}
 	r := newRecorder()
 	subscribe(t, c, r, sub)
 	eventually(t, 20*time.Second, "what was confirmed arrives", func() bool { return len(r.deliveries()) == 10 })
-	eventually(t, time.Minute, "what has to wait comes again", func() bool { return len(again.deliveries()) == 2 })
 }
 
-// Whoever provisions has the server's word then: what is published is kept, even if the server is killed at once.
-func TestProvisionReturnsOnceItsQueuesCanBeReliedUpon(t *testing.T) {
+// Whoever provisions, or hears that a subscription is ready, has the server's word then: what is published is kept, even if the
+// server is killed at once.
+func TestANewQueueIsReliedUponOnceItHasSettled(t *testing.T) {
 	t.Parallel()
 	const settle = 300 * time.Millisecond
 	s := server(t)
@@ -186,6 +180,37 @@ func TestProvisionReturnsOnceItsQueuesCanBeReliedUpon(t *testing.T) {
 	if err := c.(brokers.Provisioner).Provision(t.Context(), p); err != nil || time.Since(began) < settle {
 		t.Errorf("Provision of a new queue returned after %v, before %v: %v", time.Since(began), settle, err)
 	}
+	began = time.Now()
+	subscribe(t, c, newRecorder(), brokers.Subscription{Name: "s", Group: "g", Channels: []string{"new.b"}})
+	if took := time.Since(began); took < settle {
+		t.Errorf("a subscription with a new queue is ready after %v, before %v", took, settle)
+	}
+}
+
+// What has to wait is kept here as long as the queue to wait in is new.
+func TestARedeliveryDoesNotWaitInAQueueThatWasJustMade(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	u, exchange := fresh(t, s)
+	sub := brokers.Subscription{Name: "s", Group: "g", Channels: []string{"new.a"}}
+	p := brokers.Provision{Groups: []brokers.GroupProvision{{Group: "g", Channels: sub.Channels}}}
+	if err := open(t, u).(brokers.Provisioner).Provision(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, "amqp://"+s.Addr()+"?settle_time=1h&exchange="+exchange)
+	r := &failing{recorder: newRecorder(), after: time.Minute}
+	subscribe(t, c, r, sub)
+	if err := c.Publish(t.Context(), numbered(0, 1, "new.a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 0, "it is asked for again", func() bool { return len(r.deliveries()) == 1 })
+	manage(t, s, func(ch *amqp.Channel) error {
+		q, err := ch.QueueDeclarePassive(exchange+":g:new.a:after:65536", true, false, false, false, nil)
+		if q.Messages > 0 {
+			t.Error("it waits where the server may forget it")
+		}
+		return err
+	})
 }
 
 func TestAWrongPasswordIsOneErrorWithoutThePassword(t *testing.T) {
@@ -300,6 +325,9 @@ func TestAServiceWithoutTheRightToCreateUsesWhatWasProvisioned(t *testing.T) {
 		t.Fatalf("a queue that is not there: %v", err)
 	}
 	p := brokers.Provision{Channels: sub.Channels, Groups: []brokers.GroupProvision{{Group: "g", Channels: sub.Channels}}}
+	if err := c.(brokers.Provisioner).Provision(t.Context(), p); err == nil || c.Retryable(err) || !strings.Contains(err.Error(), "made.a") {
+		t.Fatalf("create=false forbids to make what is not there: %v", err)
+	}
 	may := open(t, bob)
 	if err := may.(brokers.Provisioner).Provision(t.Context(), p); err == nil || may.Retryable(err) {
 		t.Fatalf("it may create nothing: %v", err)
