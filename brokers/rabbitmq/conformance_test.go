@@ -60,11 +60,11 @@ func TestTheDriverKeepsItsPromisesOnQuorumQueues(t *testing.T) {
 	brokertest.Run(t, harness(t, server(t), quick))
 }
 
-// The short form leaves out what takes long and is about this process rather than about the queue. What a classic queue has
-// confirmed survives in the case that kills the server twice.
+// The short form leaves out what takes long and is about this process rather than about the queue. That a classic queue keeps what
+// it has confirmed is shown by the server's one death with nobody reading.
 func TestTheDriverKeepsItsPromisesOnClassicQueues(t *testing.T) {
 	h := harness(t, server(t), quick+"&queue=classic&exchange=other")
-	left := named(t, "what the broker has confirmed survives its death", "a sink that blocks misses nothing silently",
+	left := named(t, "a broker that is killed twice under load loses nothing that it took", "a sink that blocks misses nothing silently",
 		"Close returns by its deadline although the broker is gone", "a handler that takes many leases runs once")
 	h.Short = func(c brokertest.Case) bool { return !left[c.Name] }
 	brokertest.Run(t, h)
