@@ -124,6 +124,13 @@ func TestARedeliveryIsSentToNobodyElse(t *testing.T) {
 	subscribe(t, c, other, brokers.Subscription{Name: "other", Group: "other", Channels: []string{"again.a"}})
 	r := &failing{recorder: newRecorder(), after: 50 * time.Millisecond}
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"again.a"}})
+	const before = 3 // the first one makes the queues to wait in, and waits here
+	for i := range before {
+		if err := c.Publish(t.Context(), numbered(i, 1, "again.a")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, "it comes twice", func() bool { return len(r.deliveries()) == 2*i+2 })
+	}
 	manage(t, s, func(ch *amqp.Channel) error {
 		if _, err := ch.QueueDeclare("elsewhere", false, true, false, false, nil); err != nil {
 			return err
@@ -132,8 +139,8 @@ func TestARedeliveryIsSentToNobodyElse(t *testing.T) {
 			MessageId: "1", UserId: "guest", Body: []byte("body"), Headers: amqp.Table{"CC": []any{"elsewhere"}},
 		})
 	})
-	eventually(t, 10*time.Second, "it comes twice", func() bool { return len(r.deliveries()) == 2 })
-	if d := r.deliveries()[1]; d.Attempt != 2 || d.Channel != "again.a" || d.ID != "1" {
+	eventually(t, 10*time.Second, "it comes twice", func() bool { return len(r.deliveries()) == 2*before+2 })
+	if d := r.deliveries()[2*before+1]; d.Attempt != 2 || d.Channel != "again.a" || d.ID != "1" {
 		t.Errorf("%+v", d)
 	}
 	manage(t, s, func(ch *amqp.Channel) error {
@@ -142,11 +149,11 @@ func TestARedeliveryIsSentToNobodyElse(t *testing.T) {
 		}
 		return nil
 	})
-	if err := c.Publish(t.Context(), numbered(0, 1, "again.a")); err != nil { // behind what else the other group would get
+	if err := c.Publish(t.Context(), numbered(before, 1, "again.a")); err != nil { // behind what else the other group would get
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the next one arrives", func() bool { return other.has("body-0") })
-	if n := len(other.deliveries()); n != 2 {
+	eventually(t, 10*time.Second, "the next one arrives", func() bool { return other.has(fmt.Sprint("body-", before)) })
+	if n := len(other.deliveries()); n != before+2 {
 		t.Errorf("the other group has %d deliveries, wants each message once", n)
 	}
 }
