@@ -55,7 +55,7 @@ func (c *Config) openLetters(url string, given deadletter.Store) (openedLetters,
 func (b *Bus) keepLetters(ctx context.Context, cfg *Config, o *options) {
 	b.lettersChosen = cfg.DeadLetters != "" || o.letters != nil && !o.lettersOwned
 	if o.letters != nil {
-		b.keeper = newKeeper(ctx, o.letters, o.lettersOwned, b.reporter.note)
+		b.keeper = newKeeper(ctx, b, o.letters, o.lettersOwned)
 	}
 }
 

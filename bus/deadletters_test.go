@@ -62,10 +62,13 @@ func lettersOf(t *testing.T, s deadletter.Store) (out []deadletter.Letter) {
 }
 
 // a bubble runs a test in virtual time, with a bus over conn.
-func bubble(t *testing.T, conn func() brokers.Conn, store deadletter.Store, subs []bus.Subscription, test func(t *testing.T, b *bus.Bus)) {
+func bubble(
+	t *testing.T, conn func() brokers.Conn, store deadletter.Store, subs []bus.Subscription, test func(t *testing.T, b *bus.Bus),
+	opts ...bus.Option,
+) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b, err := bus.New(t.Context(), conn(), bus.Config{Config: testRules}, bus.WithDeadLetters(store))
+		b, err := bus.New(t.Context(), conn(), bus.Config{Config: testRules}, append(opts, bus.WithDeadLetters(store))...)
 		if err != nil {
 			t.Fatal(err)
 		}

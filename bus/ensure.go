@@ -61,7 +61,7 @@ func (r *running) ensureOne(l *link, done chan<- struct{}) {
 		case err == nil:
 			close(done)
 			return
-		case errors.As(err, &wrong) && !l.Retryable(wrong.Err):
+		case errors.As(err, &wrong) && !l.retryable(wrong.Err):
 			r.stop(err)
 			return
 		}

@@ -29,6 +29,7 @@ type keeper struct {
 	store deadletter.Store
 	owned bool // Close closes the store
 	note  func(kind string, level slog.Level, message string, attrs ...any)
+	guard func(where string, f func()) error // contains panics of the store
 
 	mu      sync.Mutex
 	waiting []deadletter.Letter
@@ -46,9 +47,9 @@ type keeper struct {
 }
 
 // newKeeper starts a keeper, which runs until its close. Of ctx only the values are used.
-func newKeeper(ctx context.Context, store deadletter.Store, owned bool, note func(string, slog.Level, string, ...any)) *keeper {
+func newKeeper(ctx context.Context, b *Bus, store deadletter.Store, owned bool) *keeper {
 	k := &keeper{
-		store: store, owned: owned, note: note,
+		store: store, owned: owned, note: b.reporter.note, guard: b.contain,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	k.ctx, k.end = context.WithCancel(context.WithoutCancel(ctx))
@@ -65,7 +66,15 @@ func (k *keeper) put(ctx context.Context, letters ...deadletter.Letter) error {
 func (k *keeper) write(ctx context.Context, letters ...deadletter.Letter) error {
 	ctx, cancel := k.limited(ctx)
 	defer cancel()
-	return k.store.Put(ctx, letters...)
+	return k.ask(func() error { return k.store.Put(ctx, letters...) })
+}
+
+// ask does something with the store, whose panic is an error.
+func (k *keeper) ask(do func() error) (err error) {
+	if p := k.guard("store of dead letters", func() { err = do() }); p != nil {
+		return p
+	}
+	return err
 }
 
 // limited is a context for one answer of the store.
@@ -186,13 +195,14 @@ func (k *keeper) close(ctx context.Context) error {
 	n := len(k.waiting)
 	k.lost += int64(n)
 	k.waiting, k.bytes = nil, 0
+	why := k.err // of a write that outlives the deadline, it changes
 	k.mu.Unlock()
 	var err error
 	if n > 0 {
-		err = fmt.Errorf("%d dead letters were lost, which their store did not take: %w", n, cmp.Or(k.err, context.Cause(ctx)))
+		err = fmt.Errorf("%d dead letters were lost, which their store did not take: %w", n, cmp.Or(why, context.Cause(ctx)))
 	}
 	if k.owned {
-		err = cmp.Or(err, k.store.Close())
+		err = cmp.Or(err, k.ask(k.store.Close))
 	}
 	return err
 }

@@ -158,7 +158,7 @@ func (c *consumer) insist(do func() error) bool {
 
 // tried does it once, and has the keeper remember whether that worked.
 func (c *consumer) tried(do func() error) bool {
-	err := do()
+	err := c.bus.keeper.ask(do)
 	c.bus.keeper.result(err, 0)
 	return err == nil
 }

@@ -76,12 +76,21 @@ func (l *link) unroutable() (n int64) {
 	return n
 }
 
+// retryable reports whether waiting may cure err. A driver that panics does not know.
+func (l *link) retryable(err error) (again bool) {
+	again = true
+	_ = l.guard("driver", func() { again = l.Retryable(err) })
+	return again
+}
+
 // warn logs what the driver warns of, each warning once. It does no I/O.
 func (l *link) warn() {
 	if l.warner == nil {
 		return
 	}
-	for _, text := range l.warner.Warnings() {
+	var warnings []string
+	_ = l.guard("driver", func() { warnings = l.warner.Warnings() })
+	for _, text := range warnings {
 		if _, before := l.warned.LoadOrStore(text, true); !before {
 			l.note("warning:"+l.tag+text, slog.LevelWarn, "the broker does not keep all that its driver promises",
 				"broker", cmp.Or(l.tag, l.scheme), "warning", text)

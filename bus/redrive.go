@@ -31,7 +31,7 @@ func (b *Bus) ToSubscription(ctx context.Context, letters []deadletter.Letter) e
 	sent := 0
 	var errs []error
 	for i := range letters {
-		if err := b.redeliver(&letters[i], back, i); err != nil {
+		if err := b.redeliver(ctx, &letters[i], back, i); err != nil {
 			errs = append(errs, err)
 			break
 		}
@@ -50,8 +50,8 @@ func (b *Bus) ToSubscription(ctx context.Context, letters []deadletter.Letter) e
 	return errors.Join(errs...)
 }
 
-// redeliver puts a letter into its subscription's lanes, behind what is there.
-func (b *Bus) redeliver(l *deadletter.Letter, to *returned, seq int) error {
+// redeliver puts a letter into its subscription's lanes, behind what is there, once there is room.
+func (b *Bus) redeliver(ctx context.Context, l *deadletter.Letter, to *returned, seq int) error {
 	b.mu.Lock()
 	c, runs := b.subs[l.Subscription], b.run != nil
 	b.mu.Unlock()
@@ -67,14 +67,40 @@ func (b *Bus) redeliver(l *deadletter.Letter, to *returned, seq int) error {
 	c.peek(it, &d)
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
-	if c.sched.draining {
-		return ErrClosed
-	}
-	if c.sched.halted {
-		return fmt.Errorf("bus: the subscription %q is paused: resume it before its dead letters are sent to it", c.name)
+	if err := c.roomFor(ctx, len(l.Body)); err != nil {
+		return err
 	}
 	c.take(c.feedOf(l), it, &d)
 	return nil
+}
+
+// roomFor waits for room for a letter, for as long as the subscription would take it. It is called with the scheduler's lock held, and
+// gives it up while it waits.
+func (c *consumer) roomFor(ctx context.Context, bytes int) error {
+	s := c.sched
+	defer context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.room.Broadcast()
+	})()
+	for {
+		var err error
+		switch {
+		case s.draining:
+			err = ErrClosed
+		case s.halted:
+			err = fmt.Errorf("bus: the subscription %q is paused: resume it before its dead letters are sent to it", c.name)
+		case s.hasRoom(bytes):
+			return nil
+		default:
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			s.room.Signal() // what woke this one may have been meant for a feed
+			return err
+		}
+		s.room.Wait()
+	}
 }
 
 // feedOf returns the feed that a letter came from, or the first where it reads that broker no more.

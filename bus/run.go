@@ -94,7 +94,7 @@ func (b *Bus) start(ctx context.Context) (*running, error) {
 	for _, c := range b.subs {
 		c.ctx = r.handlers
 		for _, f := range c.feeds {
-			f.settling = newSettleQueue(r.handlers, f.note)
+			f.settling = newSettleQueue(r.handlers, f)
 		}
 		r.subs = append(r.subs, c)
 	}
@@ -121,7 +121,7 @@ func (r *running) receive(f *feed) {
 			return
 		case err == nil:
 			err = errors.New("the driver ended it without being asked to")
-		case !f.link.Retryable(err):
+		case !f.link.retryable(err):
 			if f.link.tag != "" {
 				err = fmt.Errorf("broker %s: %w", f.link.tag, err)
 			}

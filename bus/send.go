@@ -194,12 +194,23 @@ func (s *sender) decide(b *batch, f brokers.MessageError) (again bool) {
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropClosed, f.Err)
 	case e.call != nil && e.call.canceled():
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropCanceled, f.Err)
-	case e.call != nil && !s.conn.Retryable(f.Err):
+	case e.call != nil && !s.retryable(f.Err):
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropNotSent, f.Err)
 	default:
 		return true
 	}
 	return false
+}
+
+// retryable reports whether waiting may cure err. A driver that panics does not know.
+func (s *sender) retryable(err error) (again bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.panics("driver", p)
+			again = true
+		}
+	}()
+	return s.conn.Retryable(err)
 }
 
 // sentToDurable reports whether the broker of the last call is durable.

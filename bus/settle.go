@@ -14,8 +14,9 @@ const maxSettlements = 1000
 // A settleQueue tells a broker what became of its deliveries, many at once, from a goroutine of its own: while one call is
 // under way the next batch forms. It is bounded by what a subscription may hold unsettled.
 type settleQueue struct {
-	note func(kind string, level slog.Level, message string, attrs ...any)
-	ctx  context.Context // ends when Close's deadline has passed
+	note  func(kind string, level slog.Level, message string, attrs ...any)
+	guard func(where string, f func()) error // contains panics of the driver
+	ctx   context.Context                    // ends when Close's deadline has passed
 
 	mu      sync.Mutex
 	pending []settlement
@@ -29,8 +30,8 @@ type settlement struct {
 	what    brokers.Settlement
 }
 
-func newSettleQueue(ctx context.Context, note func(string, slog.Level, string, ...any)) *settleQueue {
-	q := &settleQueue{note: note, ctx: ctx}
+func newSettleQueue(ctx context.Context, f *feed) *settleQueue {
+	q := &settleQueue{note: f.note, guard: f.link.guard, ctx: ctx}
 	q.idle.L = &q.mu
 	return q
 }
@@ -73,7 +74,11 @@ func (q *settleQueue) settle(work []settlement) {
 			q.batch = append(q.batch, work[0].what)
 			work = work[1:]
 		}
-		if err := settler.Settle(q.ctx, q.batch); err != nil {
+		var err error
+		if p := q.guard("driver", func() { err = settler.Settle(q.ctx, q.batch) }); p != nil {
+			err = p
+		}
+		if err != nil {
 			q.note("settle", slog.LevelWarn, "settling failed: these events will be delivered again", "err", err)
 		}
 	}

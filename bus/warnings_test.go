@@ -20,7 +20,7 @@ func TestEachWarningOfADriverIsLoggedOnce(t *testing.T) {
 	var logged []string
 	note := func(_ string, _ slog.Level, _ string, attrs ...any) { logged = append(logged, attrs[3].(string)) }
 	conn := &worriedConn{}
-	l := &link{warner: conn, note: note}
+	l := &link{warner: conn, note: note, guard: func(_ string, f func()) error { f(); return nil }}
 	for _, now := range [][]string{nil, {"a"}, {"a"}, {"a", "b"}, {"b"}} {
 		conn.warnings = now
 		l.warn()

@@ -111,7 +111,7 @@ func (w *worker) died(p any) {
 		o = outcomeLate
 	case it != nil:
 		w.ended(err)
-		o = c.failed(it, err)
+		_ = c.bus.contain("subscription "+c.name, func() { o = c.failed(it, err) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

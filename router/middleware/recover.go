@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -38,6 +39,9 @@ func (e *PanicError) Unwrap() error {
 // Recover turns a panic of the handler into a [*PanicError], which is then retried like any other error, and calls
 // onPanic, unless that is nil, for logging and counting. A panic in onPanic is contained and ignored.
 //
+// An error whose own methods panic is a panic of the handler, so that nobody who looks at it later has to be afraid of it: a nil
+// pointer of an error type that is returned as an error is the usual one.
+//
 // A panic(nil) is an error too, also under GODEBUG=panicnil=1. It cannot help with what the runtime makes fatal, such as
 // concurrent writes to a map, a stack overflow, or a panic in a goroutine that the handler started.
 //
@@ -67,8 +71,17 @@ func recovered(ctx context.Context, e schema.Event, next router.Handler) (p *Pan
 		}
 	}()
 	err = next(ctx, e)
+	tryOut(err)
 	returned = true
 	return nil, err
+}
+
+// tryOut calls the methods of an error that others will call.
+func tryOut(err error) {
+	if err != nil {
+		_ = err.Error()
+		_ = errors.As(err, new(*router.DropError))
+	}
 }
 
 func report(onPanic func(*PanicError), p *PanicError) {
