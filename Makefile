@@ -9,7 +9,7 @@ help: ## list the targets
 test: ## set up what is missing and run all tests with the race detector (PKG=./bus TESTFLAGS="-run X" narrow it)
 	@scripts/test.sh
 
-test-full: ## what a broken world gets, in full size on real servers, with its figures at the end: half an hour
+test-full: ## what a broken world gets, in full size on real servers, with its figures at the end: forty minutes
 	@EVENTBUS_FULL=1 TESTTIMEOUT=90m scripts/test.sh
 
 build: ## compile everything
