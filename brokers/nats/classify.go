@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -53,6 +54,17 @@ func rejects(err error) bool {
 		}
 	}
 	return false
+}
+
+const (
+	codeTooMany    = 429                        // of a stream that is sent more than it can store
+	errAccountFull = jetstream.ErrorCode(10002) // of an account that has stored what it may
+)
+
+// noRoomYet reports whether a stream stored nothing because there was no room at that moment, although the server's code is one
+// of those that mean a wrong request.
+func noRoomYet(e *jetstream.APIError) bool {
+	return e.Code == codeTooMany || e.ErrorCode == errAccountFull
 }
 
 // retryable reports whether err may go away by itself.

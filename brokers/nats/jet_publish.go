@@ -160,6 +160,8 @@ func (c *chunk) release() {
 func outcomeOf(err error) brokers.Outcome {
 	var api *jetstream.APIError
 	switch {
+	case errors.As(err, &api) && noRoomYet(api):
+		return brokers.NotSent
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500, rejects(err):
 		return brokers.Rejected
 	case errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),

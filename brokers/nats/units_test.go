@@ -155,3 +155,27 @@ func TestALeaseThatCameAgainIsNotDeliveredAgain(t *testing.T) {
 		t.Fatal("a lease ended twice")
 	}
 }
+
+func TestAnAckThatRefusesSaysWhetherTheMessageIsToBeSentAgain(t *testing.T) {
+	for _, tt := range []struct {
+		code, number int
+		text         string
+		want         brokers.Outcome
+	}{
+		{429, 10167, "too many requests", brokers.NotSent}, // the stream's inbound queue is full
+		{400, 10002, "resource limits exceeded for account", brokers.NotSent},
+		{503, 10023, "insufficient resources", brokers.NotSent},
+		{503, 10077, "maximum bytes exceeded", brokers.NotSent},
+		{400, 10054, "message size exceeds maximum allowed", brokers.Rejected},
+		{400, 10109, "invalid operation on sealed stream", brokers.Rejected},
+	} {
+		err := readAck(&natsgo.Msg{Data: fmt.Appendf(nil,
+			`{"error":{"code":%d,"err_code":%d,"description":%q},"stream":"S","seq":0}`, tt.code, tt.number, tt.text)})
+		if got := outcomeOf(err); got != tt.want {
+			t.Errorf("%v: %v, want %v", err, got, tt.want)
+		}
+		if tt.want == brokers.NotSent && !retryable(err) {
+			t.Errorf("%v is to be sent again, and is said not to go away", err)
+		}
+	}
+}
