@@ -46,17 +46,24 @@ func openAcks(s *session) error {
 	return sub.SetPendingLimits(-1, -1) // the window bounds it
 }
 
-func (a *acks) add(c *chunk) {
+// add awaits the confirmations of a chunk, and reports false where it was removed already: suppose its call ended at that moment,
+// then nobody would ever remove it.
+func (a *acks) add(c *chunk) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if c.removed {
+		return false
+	}
 	a.number++
 	c.name = strconv.FormatUint(a.number, 36)
 	a.chunks[c.name] = c
+	return true
 }
 
 func (a *acks) remove(c *chunk) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	c.removed = true
 	delete(a.chunks, c.name)
 }
 
@@ -110,6 +117,8 @@ type chunk struct {
 	from int // index of its first message in the batch
 	msgs []brokers.Message
 	done chan struct{} // closed once every message has an answer
+
+	removed bool // guarded by acks.mu: no confirmation is awaited any more
 
 	mu        sync.Mutex
 	window    chan struct{} // where the chunk has a token of it
@@ -257,10 +266,9 @@ func (p *jetPublication) send(ctx context.Context) error {
 		case <-p.session.over:
 			return p.session.err
 		}
-		if !c.enter(p.conn.tokens) {
+		if !c.enter(p.conn.tokens) || !p.session.acks.add(c) {
 			return errAbandoned
 		}
-		p.session.acks.add(c)
 		if err := p.sendChunk(ctx, c, &w); err != nil {
 			return err
 		}

@@ -179,3 +179,29 @@ func TestAnAckThatRefusesSaysWhetherTheMessageIsToBeSentAgain(t *testing.T) {
 		}
 	}
 }
+
+// Suppose the context of a Publish ends after a chunk has its token of the window, and before the confirmations of the chunk are
+// awaited: what is awaited after that stayed awaited until the session ended.
+func TestAChunkWhoseCallHasEndedIsNotAwaited(t *testing.T) {
+	p := &jetPublication{
+		conn:    &jet{tokens: make(chan struct{}, 2)},
+		session: &session{acks: &acks{chunks: make(map[string]*chunk)}, over: make(chan struct{})},
+	}
+	p.split([]brokers.Message{{Channel: "a"}})
+	c := p.chunks[0]
+	p.conn.tokens <- struct{}{}
+	if !c.enter(p.conn.tokens) {
+		t.Fatal("the chunk was closed")
+	}
+	p.session.acks.remove(c)
+	failed := c.close(t.Context().Err())
+	if p.session.acks.add(c) || len(p.session.acks.chunks) != 0 {
+		t.Error("confirmations are awaited of a chunk that is over")
+	}
+	if len(failed) != 1 || failed[0].Outcome != brokers.NotSent || len(p.conn.tokens) != 0 {
+		t.Errorf("%v, %d tokens are taken", failed, len(p.conn.tokens))
+	}
+	if err := p.send(t.Context()); err != errAbandoned || len(p.session.acks.chunks) != 0 || len(p.conn.tokens) != 0 {
+		t.Errorf("%v, %d chunks are awaited, %d tokens are taken", err, len(p.session.acks.chunks), len(p.conn.tokens))
+	}
+}
