@@ -24,7 +24,7 @@ const (
 // but calling the sink and settling.
 type feed struct {
 	m        *member
-	place    place
+	place    place // of the present session; read and written by the feed's goroutine alone
 	prefetch int
 
 	everReady bool

@@ -82,12 +82,13 @@ func (m *member) tagOf(token uint64, l *line) (uint64, bool) {
 func (f *feed) close(l *line) {
 	within, cancel := f.m.conn.untilLate(leaving)
 	defer cancel()
+	kind := f.m.conn.set.kind(f.place)
 	_ = f.m.conn.exec(within, func() error { // where it fails, the session is over
 		if err := l.take(within); err != nil {
 			return err
 		}
 		defer func() { <-l.turn }()
-		return l.close(within, f.m.conn.set.kind(f.place))
+		return l.close(within, kind)
 	})
 }
 

@@ -76,6 +76,7 @@ type held struct {
 	token   uint64
 	feed    *feed
 	line    *line // nil once it is over: the server delivers it again
+	place   place // that it came from: a feed without a group has another one in each session
 	tag     uint64
 	msg     *amqp.Delivery
 	channel string
@@ -147,9 +148,11 @@ func (m *member) take(f *feed, l *line, d *amqp.Delivery) (brokers.Delivery, boo
 	if foreign {
 		channel = f.place.patterns[0].String()
 	}
-	h := &held{feed: f, line: l, tag: d.DeliveryTag, msg: d, channel: channel, attempt: attemptOf(d, m.conn.set.kind(f.place))}
 	msg := *d
-	h.msg = &msg
+	h := &held{
+		feed: f, line: l, place: f.place, tag: d.DeliveryTag, msg: &msg, channel: channel,
+		attempt: attemptOf(d, m.conn.set.kind(f.place)),
+	}
 	if !foreign && !matchesAny(f.place.patterns, channel) {
 		m.dismiss(l, h.tag)
 		return brokers.Delivery{}, false
@@ -184,7 +187,7 @@ func (m *member) delivery(h *held, foreign bool) brokers.Delivery {
 	if foreign {
 		out.Malformed = brokers.ReasonForeign
 	}
-	out.Position = h.feed.place.name + "#" + strconv.FormatUint(h.tag, 10)
+	out.Position = h.place.name + "#" + strconv.FormatUint(h.tag, 10)
 	out.Token, out.Settler = brokers.Token{Ref: m, Seq: h.token}, m
 	return out
 }
@@ -242,7 +245,7 @@ func (m *member) keepStale(h *held) {
 			delete(m.stale, key)
 		}
 	}
-	if h.msg.MessageId != "" && h.feed.place.group != "" {
+	if h.msg.MessageId != "" && h.place.group != "" {
 		m.stale[h.staleKey()] = h
 	}
 }
@@ -260,7 +263,7 @@ func (m *member) uncount(h *held) {
 	}
 }
 
-func (h *held) staleKey() staleKey { return staleKey{h.feed.place.name, h.channel, h.msg.MessageId} }
+func (h *held) staleKey() staleKey { return staleKey{h.place.name, h.channel, h.msg.MessageId} }
 
 // lost notes that a line is over: what was delivered over it comes again. What the sink has not seen is forgotten.
 func (m *member) lost(l *line) {

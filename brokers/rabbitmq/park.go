@@ -108,7 +108,7 @@ func (m *member) park(ctx context.Context, list []parking) (parked []*held, kept
 		}
 		going = append(going, p)
 		msg := p.copy(time.Duration(p.from-now) - wait)
-		parcels = append(parcels, parcel{key: delayQueue(p.h.feed.place.name, wait), must: true, msg: msg})
+		parcels = append(parcels, parcel{key: delayQueue(p.h.place.name, wait), must: true, msg: msg})
 	}
 	if len(going) == 0 {
 		return nil, kept
@@ -137,7 +137,7 @@ var errSettling = errors.New("the queue was just made")
 
 // delayed makes the queue in which a delivery waits, once in each session.
 func (m *member) delayed(ctx context.Context, h *held, wait time.Duration) error {
-	l, name := m.lineOf(h), delayQueue(h.feed.place.name, wait)
+	l, name := m.lineOf(h), delayQueue(h.place.name, wait)
 	if l == nil {
 		return errLost
 	}
@@ -147,7 +147,7 @@ func (m *member) delayed(ctx context.Context, h *held, wait time.Duration) error
 	s.mu.Unlock()
 	if !known {
 		var err error
-		if from, err = m.makeDelay(ctx, s, h.feed.place, wait); err != nil {
+		if from, err = m.makeDelay(ctx, s, h.place, wait); err != nil {
 			return err
 		}
 	}
