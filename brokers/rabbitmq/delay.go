@@ -5,6 +5,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // A message that has to wait is published to a queue whose messages expire after a while and come back, through the default
@@ -20,9 +22,9 @@ const (
 )
 
 // waiting returns when a message may be delivered that is to wait from now until at, and how late is no matter: by an eighth
-// of its delay.
+// of its delay. What is too far away for nanoseconds waits until the last instant that they can say.
 func waiting(now, at time.Time) (from, by int64) {
-	return at.UnixNano(), at.Add(at.Sub(now) / 8).UnixNano()
+	return brokers.UnixNano(at), brokers.UnixNano(at.Add(at.Sub(now) / 8))
 }
 
 // jumpMin is how much longer than the last wait has left a message would have to wait for our clock to have been set back, or to

@@ -61,7 +61,7 @@ func write(m *brokers.Message, now time.Time) (amqp.Publishing, error) {
 	if !m.Time.IsZero() {
 		p.Timestamp = m.Time
 		if m.Time.Nanosecond() != 0 {
-			table[headerTime] = m.Time.UnixNano()
+			table[headerTime] = brokers.UnixNano(m.Time)
 		}
 	}
 	if !m.NotBefore.IsZero() && m.NotBefore.After(now) {

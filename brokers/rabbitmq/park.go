@@ -79,7 +79,7 @@ func (f *feed) parkEarly() {
 		var parkings []parking
 		now := time.Now()
 		for _, h := range list {
-			parkings = append(parkings, parking{h, h.tried, now.UnixNano() + int64(h.due.Sub(now)), h.by})
+			parkings = append(parkings, parking{h, h.tried, brokers.UnixNano(now.Add(h.due.Sub(now))), h.by})
 		}
 		ctx, cancel := f.m.conn.untilLate(parkTimeout)
 		parked, kept := f.m.park(ctx, parkings)

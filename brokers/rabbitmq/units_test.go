@@ -87,6 +87,32 @@ func TestAWaitIsNeverTooShortAndAtMostAnEighthTooLong(t *testing.T) {
 	}
 }
 
+func TestWhatIsDueInCenturiesWaits(t *testing.T) {
+	now := time.Now()
+	century := 100 * 365 * 24 * time.Hour
+	for name, at := range map[string]time.Time{
+		"the last year of nanoseconds": time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC),
+		"the year after":               time.Date(2263, 1, 1, 0, 0, 0, 0, time.UTC),
+		"the year 2300":                time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC),
+		"the year 9999":                time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
+		"the longest After":            now.Add(math.MaxInt64),
+	} {
+		p, err := write(&brokers.Message{Channel: "a", NotBefore: at}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		due, by := dueAt(p.Headers, now)
+		if wait := due.Sub(now); wait < 2*century || by < now.Add(wait).UnixNano() {
+			t.Errorf("%s: it waits for %v, and is late after %v", name, wait, time.Unix(0, by))
+		}
+	}
+	again := redelivery(&held{}, math.MaxInt64)
+	if from, by := time.Duration(again.from-now.UnixNano()), time.Duration(again.by-now.UnixNano()); from < 2*century ||
+		by < from || level(from, by) != levelMax {
+		t.Errorf("a redelivery waits for %v, and is late after %v", from, by)
+	}
+}
+
 func TestManyAreAckedAtOnceAndNoneThatIsNotSettled(t *testing.T) {
 	var tr tracker
 	tr.init()
