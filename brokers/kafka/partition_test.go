@@ -204,3 +204,30 @@ func TestWhatCannotBeCommittedIsNotWaitedFor(t *testing.T) {
 		t.Errorf("%d are delivered then", len(more))
 	}
 }
+
+// Suppose one partition has a backlog, and is fetched as fast as it is delivered: the others have their turn all the same, also
+// where the sink is asked for less than is fetched and the feeding goroutine looks again in vain each time.
+func TestAPartitionWithABacklogLeavesTheOthersTheirTurn(t *testing.T) {
+	s, p := given()
+	s.prefetch = 10
+	s.assign([]start{{tp: p.tp, committed: -1}, {tp: tp{"a", 1}, committed: -1}}, true)
+	other := s.parts[tp{"a", 1}]
+	other.buffer, other.next = []*entry{{p: other}}, 1
+	for range 4 {
+		for range 20 {
+			p.buffer = append(p.buffer, &entry{p: p, offset: p.next})
+			p.next++
+		}
+		tokens, _ := deliver(s)
+		if more, _ := deliver(s); len(more) != 0 {
+			t.Fatalf("%d are delivered beyond the prefetch", len(more))
+		}
+		for _, tok := range tokens {
+			settleOne(t, s, tok, brokers.Ack, 0)
+		}
+		s.committed(s.commits())
+	}
+	if len(other.buffer) != 0 {
+		t.Errorf("one partition's messages are delivered up to %d, and of the other one none is", p.settledPrefix())
+	}
+}

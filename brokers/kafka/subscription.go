@@ -115,14 +115,20 @@ func (s *subscription) take() ([]brokers.Gap, []brokers.Delivery) {
 	if s.paused || s.held {
 		return gaps, nil
 	}
-	hungry := false
+	hungry, picked := false, false
 	for len(s.batch) < maxBatch && s.open < s.prefetch && s.uncommitted < s.c.set.maxUncommitted {
-		e, fed := s.pick()
-		hungry = hungry || fed
+		e, fed := s.next(), false
+		if e == nil {
+			e, fed = s.pick()
+			hungry, picked = hungry || fed, picked || e != nil
+		}
 		if e == nil {
 			break
 		}
 		s.batch = append(s.batch, s.hand(e))
+	}
+	if picked {
+		s.turn++ // suppose the same partition went on: one that is never empty would be the only one that is read
 	}
 	if hungry {
 		s.wakeFetchers()
@@ -130,16 +136,22 @@ func (s *subscription) take() ([]brokers.Gap, []brokers.Delivery) {
 	return gaps, s.batch
 }
 
-// pick removes the next entry to deliver, or returns nil. It also reports whether a partition has become hungry.
-func (s *subscription) pick() (next *entry, hungry bool) {
+// next removes the next entry that is ready, or returns nil.
+func (s *subscription) next() *entry {
 	for len(s.queue) > 0 {
 		e := s.queue[0]
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
 		if !e.p.dead && !e.p.hold(e) {
-			return e, hungry
+			return e
 		}
 	}
+	return nil
+}
+
+// pick removes the next entry to deliver from the buffers, or returns nil. It also reports whether a partition has become
+// hungry.
+func (s *subscription) pick() (next *entry, hungry bool) {
 	for range s.order {
 		p := s.order[s.turn%len(s.order)]
 		for len(p.buffer) > 0 && len(p.window) < s.c.set.maxAhead {
