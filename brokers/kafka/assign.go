@@ -119,12 +119,12 @@ func (s *subscription) commits() map[tp]int64 {
 	return out
 }
 
-// committed notes what the broker has.
+// committed notes what the broker has. An offset beyond what is settled was that of a log that has gone meanwhile.
 func (s *subscription) committed(offsets map[tp]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at, offset := range offsets {
-		if p := s.parts[at]; p != nil {
+		if p := s.parts[at]; p != nil && offset <= p.settledPrefix() {
 			p.committed = offset
 		}
 	}

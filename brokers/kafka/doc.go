@@ -70,5 +70,6 @@
 // Patterns are matched against the list of topics, which is renewed every metadata_ttl; a topic that appears is read from
 // its beginning. Every member of a group should have the same channels.
 //
-// Messages that retention removed before they were read are a Gap with their count.
+// Messages that retention removed before they were read are a Gap with their count. A topic that was deleted and made anew is a
+// Gap, too, and read from its beginning.
 package kafka

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -243,16 +244,28 @@ func (s *subscription) recover(ctx context.Context, p *partition) {
 		s.fetchFailed([]*partition{p})
 		return
 	}
-	s.mu.Lock()
-	before := p.next
-	p.next, p.fetching = first, false
-	if first < before {
-		p.committed = -1
-	}
-	s.mu.Unlock()
-	if first > before {
+	if before := s.moveTo(p, first); first > before {
 		s.missed(first-before, kafkago.OffsetOutOfRange)
 	} else {
 		s.missed(-1, kafkago.OffsetOutOfRange)
 	}
+}
+
+// moveTo goes on at offset first of a partition, and returns where it was. Where it goes back, the log is another one. Suppose
+// 950 of the old one were still unsettled: settling it would commit 951 of the new one, whose first messages were never
+// delivered. So nothing of the old one is kept, and what is settled of it is late.
+func (s *subscription) moveTo(p *partition, first int64) (before int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = p.next
+	p.next, p.fetching = first, false
+	if first >= before || p.dead {
+		return before
+	}
+	fresh := &partition{tp: p.tp, leader: p.leader, next: first, committed: -1}
+	s.parts[p.tp] = fresh
+	s.order[slices.Index(s.order, p)] = fresh
+	s.drop(p)
+	s.settledSome()
+	return before
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -229,5 +230,55 @@ func TestAPartitionWithABacklogLeavesTheOthersTheirTurn(t *testing.T) {
 	}
 	if len(other.buffer) != 0 {
 		t.Errorf("one partition's messages are delivered up to %d, and of the other one none is", p.settledPrefix())
+	}
+}
+
+// Suppose a topic is deleted and made anew while 950 to 952 of the old one are handled: settling those says nothing of 0 to
+// 2 of the new one.
+func TestNothingOfALogThatIsGoneIsCommittedToTheNewOne(t *testing.T) {
+	s, p := given("a", "b", "c", "d")
+	s.prefetch = 3
+	for i, e := range p.buffer {
+		e.offset, e.size = int64(950+i), 10
+		s.bytes += e.size
+		p.bytes += e.size
+	}
+	p.next, p.committed = 954, 950
+	old, _ := deliver(s)
+	if before := s.moveTo(p, 0); before != 954 {
+		t.Errorf("it was at %d", before)
+	}
+	s.committed(map[tp]int64{p.tp: 950}) // the answer to a commit that was under way
+	if c := s.commits(); len(c) != 1 || c[p.tp] != 0 {
+		t.Errorf("%v is committed before anything of the new log was fetched", c)
+	}
+	q := s.parts[p.tp]
+	if q == p || len(s.order) != 1 || s.order[0] != q || s.unsettled() != 0 || s.bytes != 0 {
+		t.Fatalf("%d partitions, %d unsettled, %d bytes", len(s.order), s.unsettled(), s.bytes)
+	}
+	for i := range 3 {
+		q.buffer = append(q.buffer, &entry{p: q, offset: int64(i)})
+	}
+	q.next = 3
+	if err := s.Settle(t.Context(), []brokers.Settlement{{Token: old[2]}}); !errors.Is(err, errNotDelivered) {
+		t.Errorf("a delivery of the old log was settled: %v", err)
+	}
+	s.committed(s.commits())
+	fresh, offsets := deliver(s)
+	if len(offsets) != 3 || offsets[0] != 0 {
+		t.Fatalf("%v are delivered", offsets)
+	}
+	settleOne(t, s, fresh[0], brokers.Ack, 0)
+	if c := s.commits(); c[p.tp] != 1 {
+		t.Errorf("%v is committed once 0 is settled, wants 1", c)
+	}
+}
+
+func TestAPartitionThatWentWhileItsPlaceWasLookedForStaysAway(t *testing.T) {
+	s, p := given("a")
+	s.abandon()
+	s.moveTo(p, 0)
+	if len(s.parts) != 0 || len(s.order) != 0 {
+		t.Error("it is back")
 	}
 }
