@@ -163,11 +163,14 @@ func (s *subscription) count() {
 }
 
 // missed notes that messages are gone that were to be delivered.
-func (s *subscription) missed(n int64, err error) {
+func (s *subscription) missed(n int64, err error) { s.gap(brokers.GapOverflow, n, err) }
+
+// gap lets the sink be told why messages are not, or not yet, delivered.
+func (s *subscription) gap(reason string, missed int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.gaps = append(s.gaps, brokers.Gap{Since: now, Until: now, Reason: brokers.GapOverflow, Missed: n, Err: err})
+	s.gaps = append(s.gaps, brokers.Gap{Since: now, Until: now, Reason: reason, Missed: missed, Err: err})
 	s.wake()
 }
 

@@ -23,6 +23,7 @@ var (
 		kafkago.InconsistentTopicID: true, kafkago.ListenerNotFound: true, kafkago.TopicAlreadyExists: true,
 		kafkago.ReassignmentInProgress: true, kafkago.RebalanceInProgress: true, kafkago.IllegalGeneration: true,
 		kafkago.UnknownMemberId: true, kafkago.MemberIDRequired: true, kafkago.OffsetNotAvailable: true,
+		kafkago.StaleControllerEpoch: true, kafkago.GroupMaxSizeReached: true, kafkago.UnstableOffsetCommit: true,
 	}
 	// doubtful codes do not say whether the batch was appended.
 	doubtful = map[kafkago.Error]bool{

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"crypto/tls"
 
@@ -63,6 +64,14 @@ func TestWhatMayGoAwayByItselfIsRetryable(t *testing.T) {
 		{kafkago.RequestTimedOut, true},
 		{kafkago.SASLAuthenticationFailed, false},
 		{kafkago.GroupAuthorizationFailed, false},
+		{kafkago.GroupCoordinatorNotAvailable, true},
+		{kafkago.GroupLoadInProgress, true},
+		{kafkago.RebalanceInProgress, true},
+		{missingTopic("a", true, kafkago.UnknownTopicOrPartition), true},
+		{missingTopic("a", true, kafkago.PolicyViolation), false},
+		{missingTopic("a", true, kafkago.InvalidReplicationFactor), false},
+		{kafkago.InconsistentGroupProtocol, false},
+		{kafkago.InvalidSessionTimeout, false},
 		{kafkago.MessageSizeTooLarge, false},
 		{badChannel{errors.New("x")}, false},
 		{tooLong{"a body", 2, 1}, false},
@@ -123,5 +132,43 @@ func TestAHeartbeatIsWrittenAndRead(t *testing.T) {
 	}
 	if _, err := decodeBeat([]byte("\x00\x00\x00\x01\x00\x00\x00\x00\x00\x1b")); err == nil {
 		t.Error("the response to another request was taken")
+	}
+}
+
+func TestWhatWillNotPassIsTriedEverMoreSeldom(t *testing.T) {
+	s, _ := given()
+	k := newKeeper(t.Context(), s)
+	if err := k.judge(kafkago.PolicyViolation); err == nil {
+		t.Error("a subscription that was never ready goes on")
+	}
+	k.well()
+	for _, tt := range []struct {
+		err  error
+		want time.Duration
+		gaps int
+	}{
+		{kafkago.GroupLoadInProgress, pauseOnError, 0},
+		{kafkago.PolicyViolation, 2 * pauseOnError, 1},
+		{kafkago.PolicyViolation, 4 * pauseOnError, 1},
+		{kafkago.InvalidTopic, 8 * pauseOnError, 2},
+		{io.EOF, pauseOnError, 2},
+	} {
+		if err := k.judge(tt.err); err != nil || k.wait != tt.want || len(s.gaps) != tt.gaps {
+			t.Errorf("%v: %v, waits %v, %d gaps; wants %v, %d", tt.err, err, k.wait, len(s.gaps), tt.want, tt.gaps)
+		}
+	}
+	for range 20 {
+		_ = k.judge(kafkago.PolicyViolation)
+	}
+	if k.wait != longestPause {
+		t.Errorf("at last it waits %v", k.wait)
+	}
+	k.well()
+	_ = k.judge(kafkago.PolicyViolation)
+	if k.wait != 2*pauseOnError || len(s.gaps) != 4 {
+		t.Errorf("after it was well, it waits %v, with %d gaps", k.wait, len(s.gaps))
+	}
+	if err := k.judge(kafkago.GroupAuthorizationFailed); err == nil {
+		t.Error("a user that is refused goes on")
 	}
 }

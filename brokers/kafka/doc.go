@@ -70,6 +70,10 @@
 // Patterns are matched against the list of topics, which is renewed every metadata_ttl; a topic that appears is read from
 // its beginning. Every member of a group should have the same channels.
 //
+// What can never work, such as more replicas than brokers or a session that the broker finds too short, ends Subscribe before it
+// is ready. Afterwards it is reported once as a Gap, which may have missed nothing, and tried again ever more seldom, every 10 s
+// at last.
+//
 // Messages that retention removed before they were read are a Gap with their count. A topic that was deleted and made anew is a
 // Gap, too, and read from its beginning.
 package kafka

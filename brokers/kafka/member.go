@@ -47,8 +47,6 @@ func (m *member) run() error {
 		switch {
 		case isClosed(m.k.ending):
 			return nil
-		case refused(err), !isClosed(m.s.ready) && errors.As(err, new(badChannel)):
-			return err
 		case err == nil, errors.Is(err, kafkago.MemberIDRequired), errors.Is(err, kafkago.RebalanceInProgress):
 		case errors.Is(err, kafkago.UnknownMemberId), errors.Is(err, kafkago.FencedInstanceID):
 			m.id = ""
@@ -56,8 +54,13 @@ func (m *member) run() error {
 		case errors.Is(err, kafkago.IllegalGeneration):
 			m.abandon()
 		default:
-			m.giveUpInTime()
-			if !m.k.pause(pauseOnError) {
+			if err := m.k.judge(err); err != nil {
+				return err
+			}
+			if m.giveUpInTime(); m.k.trouble != "" {
+				m.abandon() // the group will not have us for longer than that
+			}
+			if !m.k.pause(m.k.wait) {
 				return nil
 			}
 		}
@@ -75,7 +78,7 @@ func (m *member) turn() error {
 	m.see(names)
 	if len(names) == 0 {
 		m.abandon()
-		m.s.confirm() // what is published later is in a topic that does not exist yet
+		m.k.well() // what is published later is in a topic that does not exist yet
 		m.k.pause(lookEvery)
 		return nil
 	}
@@ -94,7 +97,7 @@ func (m *member) turn() error {
 	if err := m.commit(m.k.ctx); err != nil { // a new group's place is known from now on
 		return err
 	}
-	m.s.confirm()
+	m.k.well()
 	return m.live()
 }
 

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -58,6 +57,9 @@ type keeper struct {
 	failed chan struct{} // closed where the subscription cannot be had: then err says why
 	done   chan struct{}
 	err    error
+
+	trouble string        // what was reported last and still is
+	wait    time.Duration // before the next attempt
 }
 
 func newKeeper(ctx context.Context, s *subscription) *keeper {
@@ -149,13 +151,6 @@ func (s *subscription) drain(k *keeper) {
 	}
 }
 
-// confirm says that what is published from now on arrives.
-func (s *subscription) confirm() {
-	if !isClosed(s.ready) {
-		close(s.ready)
-	}
-}
-
 // A tail is the keeper of a subscription without a group: it has all partitions of the topics that it wants, begins at the
 // end of those that are there when it begins, and at the beginning of those that come later.
 type tail struct {
@@ -169,13 +164,14 @@ func (t *tail) run() error {
 	t.known = make(map[tp]bool)
 	t.fetch = t.s.startFetching(t.k.ctx)
 	defer t.fetch.stop()
-	wait := pauseOnError
 	for {
-		if err := t.look(); refused(err) || !isClosed(t.s.ready) && errors.As(err, new(badChannel)) {
+		wait := lookEvery
+		if err := t.look(); err == nil {
+			t.k.well()
+		} else if err := t.k.judge(err); err != nil {
 			return err
-		} else if err == nil {
-			t.s.confirm()
-			wait = lookEvery
+		} else {
+			wait = t.k.wait
 		}
 		if !t.k.pause(wait) {
 			return nil
