@@ -178,7 +178,7 @@ type Message struct {
 	Time time.Time
 	// NotBefore asks a broker that promises Delay not to deliver earlier; zero means at once.
 	NotBefore time.Time
-	// Headers are ordered pairs, at most MaxHeaders; a key may repeat.
+	// Headers are ordered pairs, at most MaxHeaders, with keys of at most MaxHeaderKey bytes; a key may repeat.
 	Headers []Header
 	// Body is the encoded envelope. Nobody modifies it.
 	Body []byte

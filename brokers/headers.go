@@ -9,6 +9,10 @@ import (
 // for each one.
 const MaxHeaders = 64
 
+// MaxHeaderKey is how many bytes the key of a header may have: a name of AMQP's has at most 255, of which a driver may need a few for
+// a prefix.
+const MaxHeaderKey = 250
+
 // A HeaderError says why the headers of a message can never be carried. A Conn that returns it marks the message Rejected, and says
 // that it is not retryable.
 type HeaderError struct {
@@ -18,9 +22,9 @@ type HeaderError struct {
 // Error is the problem.
 func (e *HeaderError) Error() string { return e.Problem }
 
-// CheckHeaders holds headers to what every broker carries: at most [MaxHeaders], each key a token of RFC 9110, no value with CR, LF
-// or NUL. Every Conn applies it to what it is asked to publish, as it does [CheckChannel], before its client sees it. Its error is
-// a *HeaderError, never a typed nil. It does not allocate where there is none.
+// CheckHeaders holds headers to what every broker carries: at most [MaxHeaders], each key a token of RFC 9110 of at most
+// [MaxHeaderKey] bytes, no value with CR, LF or NUL. Every Conn applies it to what it is asked to publish, as it does [CheckChannel],
+// before its client sees it. Its error is a *HeaderError, never a typed nil. It does not allocate where there is none.
 func CheckHeaders(headers []Header) error {
 	if n := len(headers); n > MaxHeaders {
 		return &HeaderError{fmt.Sprintf("%d headers are more than the %d that are allowed: put the others into the body", n, MaxHeaders)}
@@ -37,6 +41,9 @@ func CheckHeaders(headers []Header) error {
 func (h *Header) problem() string {
 	if h.Key == "" {
 		return "a header has no key"
+	}
+	if n := len(h.Key); n > MaxHeaderKey {
+		return fmt.Sprintf("header key %.100q has %d bytes, and %d are allowed: write a shorter one", h.Key, n, MaxHeaderKey)
 	}
 	for i := range len(h.Key) {
 		if !inHeaderKey[h.Key[i]] {

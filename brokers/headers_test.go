@@ -18,6 +18,7 @@ func TestHeadersThatNotEveryBrokerCanCarryAreRefused(t *testing.T) {
 		{{Key: "a\r\nb"}},
 		{{Key: "ä"}},
 		{{Key: long}},
+		{{Key: strings.Repeat("k", brokers.MaxHeaderKey+1)}},
 		{{Key: "a", Value: "b\nc"}},
 		{{Key: "a", Value: "b\rc"}},
 		{{Key: "a", Value: "b\x00c"}},
@@ -31,7 +32,7 @@ func TestHeadersThatNotEveryBrokerCanCarryAreRefused(t *testing.T) {
 	for i := range full {
 		full[i] = brokers.Header{Key: "Az0!#$%&'*+-.^_`|~", Value: "any text, ä\t\x7f"}
 	}
-	for _, good := range [][]brokers.Header{nil, full, {{Key: "empty"}}} {
+	for _, good := range [][]brokers.Header{nil, full, {{Key: "empty"}}, {{Key: strings.Repeat("k", brokers.MaxHeaderKey)}}} {
 		if err := brokers.CheckHeaders(good); err != nil {
 			t.Errorf("%.40v: %v", good, err)
 		}

@@ -109,7 +109,7 @@ func unpack(metadata map[string]string, text string) {
 	}
 }
 
-// isToken reports whether s is a token of RFC 9110, and so the key of a header on every broker.
+// isToken reports whether s is a token of RFC 9110 and not too long, and so the key of a header on every broker.
 func isToken(s string) bool {
 	const others = "!#$%&'*+-.^_`|~"
 	for _, r := range s {
@@ -117,7 +117,7 @@ func isToken(s string) bool {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && len(s) <= brokers.MaxHeaderKey
 }
 
 // isPlain reports whether s may be the value of a header, and of a string in JSON.

@@ -102,6 +102,7 @@ func oddMessages() []*message.Message {
 	odd.Metadata = message.Metadata{
 		"": "no key", "a b": "a space", "ü": "ä", "line": "one\r\ntwo", "nul": "\x00", "bytes": "\xff\xfe", "empty": "",
 		"ends": " in spaces ", "percent": "100%&=?", "same": "a", "Same": "b",
+		strings.Repeat("k", brokers.MaxHeaderKey): "the longest key", strings.Repeat("K", brokers.MaxHeaderKey+1): "a longer one",
 	}
 	fields := message.NewMessage("fields", []byte(`{"a":1}`))
 	fields.Metadata = message.Metadata{

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
@@ -47,8 +48,9 @@ var refusalCases = []Case{
 	},
 	{
 		Name: "headers that not every broker can carry are rejected before the broker sees them, and their neighbours are not",
-		Explanation: "CR LF in a value is a header more, or a frame more; ten thousand headers are over some limit of each protocol, " +
-			"and a client that notices takes its whole connection down. The bus refuses them; a driver that is used without it does too.",
+		Explanation: "CR LF in a value is a header more, or a frame more; ten thousand headers, or a key that is too long, are over some " +
+			"limit of each protocol, and a client that notices takes its whole connection down. The bus refuses them; a driver that is " +
+			"used without it does too.",
 		run: badHeaders,
 	},
 }
@@ -62,6 +64,9 @@ func badHeaderList() map[string][]brokers.Header {
 		return out
 	}
 	list := map[string][]brokers.Header{"10,000 headers": many(10_000), "one header too many": many(brokers.MaxHeaders + 1)}
+	for _, n := range []int{brokers.MaxHeaderKey + 1, 64 << 10} {
+		list[fmt.Sprintf("a key of %d bytes", n)] = []brokers.Header{{Key: strings.Repeat("k", n), Value: "v"}}
+	}
 	for _, key := range []string{"", "a b", "a:b", "a\r\nb", "a\x00", "ä", "a,b"} {
 		list[fmt.Sprintf("the key %q", key)] = []brokers.Header{{Key: key, Value: "v"}}
 	}
@@ -69,6 +74,15 @@ func badHeaderList() map[string][]brokers.Header {
 		list[fmt.Sprintf("the value %q", value)] = []brokers.Header{{Key: "good", Value: "v"}, {Key: "bad", Value: value}}
 	}
 	return list
+}
+
+// longestKeys are headers with the longest keys that every broker carries, some of which begin as a driver's own headers may.
+func longestKeys() (out []brokers.Header) {
+	for _, begin := range []string{"K", "Eb-", "X-", "Nats-"} {
+		key := begin + strings.Repeat("k", brokers.MaxHeaderKey-len(begin))
+		out = append(out, brokers.Header{Key: key, Value: "a long key"})
+	}
+	return out
 }
 
 func badHeaders(w *world) {
@@ -80,6 +94,7 @@ func badHeaders(w *world) {
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
 		worse, good := w.message(ch, "k"), w.message(ch, "k")
 		worse.Headers = bad[name]
+		good.Headers = longestKeys()
 		for len(good.Headers) < brokers.MaxHeaders {
 			good.Headers = append(good.Headers, brokers.Header{Key: "X-" + strconv.Itoa(len(good.Headers)), Value: "a value, ä"})
 		}

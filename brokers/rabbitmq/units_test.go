@@ -166,6 +166,28 @@ func TestFieldsThatDoNotFitIntoAFrameAreRefused(t *testing.T) {
 	}
 }
 
+// A longer name makes the client end its connection, and the message would be sent again on the next one, for ever.
+func TestTheLongestKeyFitsBehindAPrefixAndALongerOneIsRefused(t *testing.T) {
+	set := defaults(plainScheme)
+	for _, begin := range append([]string{"k"}, reservedPrefixes...) {
+		key := begin + strings.Repeat("k", brokers.MaxHeaderKey-len(begin))
+		p, err := write(&brokers.Message{Channel: "a", Headers: []brokers.Header{{Key: key, Value: "v"}}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range p.Headers {
+			if len(name) > maxShort {
+				t.Errorf("a key that begins with %q becomes a name of %d bytes, at most %d fit", begin, len(name), maxShort)
+			}
+		}
+		long := brokers.Message{Channel: "a", Headers: []brokers.Header{{Key: key + "k", Value: "v"}}}
+		one := publication{set: &set, msgs: []brokers.Message{long}, parcels: make([]parcel, 1), now: time.Now()}
+		if err := one.fromMessage(0); err == nil || retryable(err) {
+			t.Errorf("a key of %d bytes: %v", len(key)+1, err)
+		}
+	}
+}
+
 func TestForeignHeadersAreReadWithoutTrust(t *testing.T) {
 	var d brokers.Delivery
 	read(&d, &amqp.Delivery{Priority: 255, Headers: amqp.Table{
