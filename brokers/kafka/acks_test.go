@@ -3,9 +3,12 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -143,16 +146,89 @@ func TestNoBatchOvertakesOneThatFailed(t *testing.T) {
 	}
 }
 
+// Suppose a topic takes less at once than a batch has: each message would fit, and none is lost for the others' sake.
+func TestWhatFitsIsNotRejectedWithABatchThatDoesNot(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	var code, requests atomic.Int32
+	const limit = 20_000
+	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		requests.Add(1)
+		r := req.(*kmsg.ProduceRequest)
+		if len(r.Topics[0].Partitions[0].Records) <= limit {
+			return nil, nil, false
+		}
+		return refusing(r, int16(code.Load())), nil, true
+	})
+	c := openURL(t, "kafka://"+cluster.ListenAddrs()[0]+"?partitions=1")
+	for _, refused := range []kafkago.Error{kafkago.MessageSizeTooLarge, kafkago.RecordListTooLarge} {
+		code.Store(int32(refused))
+		msgs := numbered("small.a"+strconv.Itoa(int(refused)), 40, 40) // 120 KB
+		for i := range msgs {
+			msgs[i].Body = make([]byte, 3000)
+		}
+		const large = 7
+		msgs[large].Body = make([]byte, limit)
+		rejected := publishInParts(t, c, msgs)
+		if len(rejected) != 1 || rejected[0] != msgs[large].ID {
+			t.Errorf("%q are rejected, wants %s", rejected, msgs[large].ID)
+		}
+		requests.Store(0)
+		fit := slices.Delete(msgs, large, large+1)
+		if err := publish(t.Context(), c, fit...); err != nil || requests.Load() < 2 {
+			t.Errorf("what was learnt is forgotten: %d requests, %v", requests.Load(), err)
+		}
+	}
+}
+
+// publishInParts publishes as the bus does, and returns what was rejected.
+func publishInParts(t *testing.T, c brokers.Conn, msgs []brokers.Message) (rejected []string) {
+	t.Helper()
+	for range 20 {
+		failed := new(brokers.BatchError)
+		err := publish(t.Context(), c, msgs...)
+		if err == nil {
+			return rejected
+		}
+		if !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+		var again []brokers.Message
+		for _, f := range failed.Failed {
+			switch {
+			case f.Outcome == brokers.Rejected:
+				rejected = append(rejected, msgs[f.Index].ID)
+			case f.Outcome == brokers.NotSent && c.Retryable(f.Err):
+				again = append(again, msgs[f.Index])
+			default:
+				t.Fatalf("message %d is %v: %v", f.Index, f.Outcome, f.Err)
+			}
+		}
+		if msgs = again; len(msgs) == 0 {
+			return rejected
+		}
+	}
+	t.Fatalf("%d messages are never taken", len(msgs))
+	return nil
+}
+
 // notLeading refuses each partition, of which nothing is appended.
 func notLeading(req *kmsg.ProduceRequest) kmsg.Response {
+	return refusing(req, int16(kafkago.NotLeaderForPartition))
+}
+
+func refusing(req *kmsg.ProduceRequest, code int16) kmsg.Response {
 	r := req.ResponseKind().(*kmsg.ProduceResponse)
 	for _, topic := range req.Topics {
 		t := kmsg.NewProduceResponseTopic()
 		t.Topic = topic.Topic
 		for _, p := range topic.Partitions {
 			part := kmsg.NewProduceResponseTopicPartition()
-			const notLeader = 6
-			part.Partition, part.ErrorCode = p.Partition, notLeader
+			part.Partition, part.ErrorCode = p.Partition, code
 			t.Partitions = append(t.Partitions, part)
 		}
 		r.Topics = append(r.Topics, t)

@@ -195,6 +195,27 @@ func made(t *testing.T, server *testbroker.Kafka) {
 	}
 }
 
+func smaller(t *testing.T, server *testbroker.Kafka) {
+	r, err := clientOf(t, server).CreateTopics(t.Context(), &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{{
+		Topic: "smaller.a", NumPartitions: 1, ReplicationFactor: 1,
+		ConfigEntries: []kafkago.ConfigEntry{{ConfigName: "max.message.bytes", ConfigValue: "20000"}},
+	}}})
+	if err == nil {
+		err = r.Errors["smaller.a"]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	msgs := numbered("smaller.a", 40, 40)
+	for i := range msgs {
+		msgs[i].Body = make([]byte, 3000)
+	}
+	msgs[7].Body = make([]byte, 30_000)
+	if got := publishInParts(t, openURL(t, server.URL()+quick), msgs); len(got) != 1 || got[0] != msgs[7].ID {
+		t.Errorf("%q are rejected, wants %s, which is too large", got, msgs[7].ID)
+	}
+}
+
 func clientOf(t *testing.T, server *testbroker.Kafka) *kafkago.Client {
 	transport := &kafkago.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)

@@ -66,6 +66,8 @@ func retryable(err error) bool {
 	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
 		errors.As(err, new(tooLong)):
 		return false
+	case errors.As(err, new(tooMany)):
+		return true
 	case coded:
 		return passing[code] || doubtful[code]
 	default:
@@ -81,6 +83,11 @@ func refused(err error) bool {
 	}
 	var op *net.OpError
 	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+// batchRefused reports whether a batch was over the topic's max.message.bytes or the segment's size: each of its messages may fit.
+func batchRefused(err error) bool {
+	return errors.Is(err, kafkago.MessageSizeTooLarge) || errors.Is(err, kafkago.RecordListTooLarge)
 }
 
 // codeOf returns the broker's error code, if err has one.
@@ -100,6 +107,11 @@ func codeError(code int16) error {
 
 // A badChannel is the error of a message whose channel is no name.
 type badChannel struct{ error }
+
+// A tooMany is the error of a batch that was refused for its size, and whose messages are sent again in smaller ones.
+type tooMany struct{ error }
+
+func (e tooMany) Unwrap() error { return e.error }
 
 // A tooLong is the error of a message that was not even tried.
 type tooLong struct {

@@ -27,6 +27,7 @@ type cluster struct {
 	topics  map[string]*topic
 	loaded  time.Time
 	renewed time.Time
+	limits  map[string]int // the most bytes of a batch, of topics that have refused one
 
 	creating chan struct{} // held by the one who creates topics
 }
@@ -170,6 +171,29 @@ func (k *cluster) awaitLeaders(ctx context.Context, topics map[string]*topic, na
 			t.Stop()
 			return ctx.Err()
 		}
+	}
+}
+
+// batchLimit returns how many bytes a batch of a topic may have.
+func (k *cluster) batchLimit(topic string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	most := k.c.set.maxBytes + overhead
+	if limit, known := k.limits[topic]; known {
+		return min(limit, most)
+	}
+	return most
+}
+
+// tooLarge notes that a topic refused a batch of size bytes. Those to come have half of it at most, or one message.
+func (k *cluster) tooLarge(topic string, size int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.limits == nil {
+		k.limits = make(map[string]int)
+	}
+	if limit, known := k.limits[topic]; !known || size/2 < limit {
+		k.limits[topic] = size / 2
 	}
 }
 

@@ -212,20 +212,22 @@ type request struct {
 type batch struct {
 	list  *batchList
 	which []int32
+	size  int
 }
 
 // take moves as much of l to the request as fits into one batch.
 func (r *request) take(l *batchList) {
 	size, n := 0, 0
+	most := r.p.c.cluster.batchLimit(l.topic)
 	for n < len(l.rest) {
 		s := recordSize(&r.p.msgs[l.rest[n]])
-		if n > 0 && size+s > r.p.c.set.maxBytes+overhead {
+		if n > 0 && size+s > most {
 			break
 		}
 		size += s
 		n++
 	}
-	r.batches = append(r.batches, batch{l, l.rest[:n:n]})
+	r.batches = append(r.batches, batch{l, l.rest[:n:n], size})
 	l.rest = l.rest[n:]
 	r.size += size
 }
@@ -285,6 +287,9 @@ func (r *request) settle(res *produce.Response) {
 		err := codeError(part.ErrorCode)
 		switch {
 		case err == nil:
+		case batchRefused(err) && len(b.which) > 1:
+			r.p.c.cluster.tooLarge(b.list.topic, b.size)
+			r.fail(b, brokers.NotSent, tooMany{err})
 		case len(part.RecordErrors) > 0 && classify(err, true) == brokers.Rejected:
 			r.failSome(b, part, err)
 		default:

@@ -31,6 +31,7 @@ func TestOnARealServer(t *testing.T) {
 		{"an account that may create nothing publishes and subscribes to what another one has provisioned", leastPrivilege},
 		{"what is lacking is named", lacking},
 		{"a topic is made with the partitions and replicas that the URL says", made},
+		{"a topic that takes less at once than a batch has gets smaller ones", smaller},
 		{"a provisioned group has all from then on, or all that is there", provisioned},
 		{"the lag of a group is what it has not settled", lag},
 		{"what follows an unsettled message comes again with it", settledPrefix},
