@@ -26,11 +26,25 @@ import (
 //
 // When an entry is due is said in the time of a clock that does not jump: see clock.
 
+// ensureParked returns the part of a script that makes the group of the parked stream where it is not there, or ends the script
+// with the server's error before anything was moved: what is parked without a group could not be promoted.
+//
+// A server whose memory is full denies the first command of a script that may take more, and none after one that wrote. So the
+// group is made after a command that writes nothing: it is small, and parking is how a consumer goes on that cannot handle a
+// message now.
+func ensureParked(key string) string {
+	return `
+if redis.pcall('XPENDING', ` + key + `, ARGV[1]).err then
+  redis.call('XDEL', ` + key + `, '0-0')
+  local made = redis.pcall('XGROUP', 'CREATE', ` + key + `, ARGV[1], '$', 'MKSTREAM')
+  if made.err then return made end
+end`
+}
+
 // parkScript moves entries of a channel's stream. KEYS: the stream, the parked one, the set. ARGV: the group, and for
 // each entry its id, when it is due in ms and how many attempts there were. An entry that is not pending any more is
 // somebody else's, and stays where it is. It returns how many entries are gone from the stream.
-var parkScript = newScript(`
-redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[1], '$', 'MKSTREAM')
+var parkScript = newScript(ensureParked("KEYS[2]") + `
 local gone = 0
 for i = 2, #ARGV, 3 do
   local e = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])
@@ -56,17 +70,17 @@ return 0`)
 
 // promoteScript makes parked entries that are due pending. KEYS: the parked stream, the set. ARGV: the group, the
 // consumer, how many at most, and what time it is in ms. It returns in how many ms the next one is due, empty for
-// none, and the attempt and the entry of each.
-var promoteScript = newScript(`
+// none, and the attempt and the entry of each. An entry leaves the set only once it is pending.
+var promoteScript = newScript(ensureParked("KEYS[1]") + `
 local out = {}
 for _, m in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[4], 'LIMIT', 0, ARGV[3])) do
   local id, n = string.match(m, '^(%S+) (%d+)$')
-  redis.call('ZREM', KEYS[2], m)
   if id then
     n = string.format('%d', n + 1)
     local e = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', n, 'FORCE')
     if e[1] then out[#out + 1] = {n, e[1]} end
   end
+  redis.call('ZREM', KEYS[2], m)
 end
 local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local wait = ''
@@ -173,7 +187,8 @@ func (m *member) promote(ctx context.Context, s *source, n int) error {
 	raw, err := eval(ctx, m.client, promoteScript, []string{s.key, s.due}, m.group, m.consumer, n, m.clock.earliest())
 	if err != nil {
 		if isNoGroup(err) {
-			return nil // nothing is parked
+			m.setDue(s, time.Time{}) // the next poll looks again
+			return nil
 		}
 		return err
 	}
