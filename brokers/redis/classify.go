@@ -20,6 +20,8 @@ var (
 		"LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "BUSY ", "OOM", "MISCONF",
 		"max number of clients",
 	}
+	// unwritten replies say of a server that it takes nothing new just now: it may still hand out and settle what it has.
+	unwritten = []string{"OOM", "MISCONF", "NOREPLICAS"}
 	// refusals say that this user, password or certificate is not welcome: only the operator can change that.
 	refusals = []string{"NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "DB index is out of range", "invalid password"}
 )
@@ -83,6 +85,12 @@ func execute(ctx context.Context, pipe goredis.Pipeliner) error {
 		return nil
 	}
 	return err
+}
+
+// denied reports whether the server replied that it does not write, either for good or until it can again; any other error may
+// be one of all commands.
+func denied(err error) bool {
+	return isReply(err) && (hasPrefix(err, unwritten) || !hasPrefix(err, passing))
 }
 
 func hasPrefix(err error, prefixes []string) bool {

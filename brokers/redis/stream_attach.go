@@ -60,7 +60,7 @@ func (c *stream) register(ctx context.Context, client *goredis.Client, channels 
 		return nil
 	}
 	err := c.addChannels(ctx, client, channels)
-	if isReply(err) && !hasPrefix(err, passing) {
+	if denied(err) {
 		c.warnings.set("channels", "channels are not found by patterns: "+err.Error())
 		return nil
 	}
@@ -103,6 +103,9 @@ func (c *stream) ensureGroup(ctx context.Context, client *goredis.Client, key, c
 	err := client.XGroupCreateMkStream(ctx, key, group, from).Err()
 	if goredis.HasErrorPrefix(err, "BUSYGROUP") {
 		return nil
+	}
+	if hasPrefix(err, unwritten) && client.XPending(ctx, key, group).Err() == nil {
+		return nil // a full server denies what may take memory before it looks: a service that starts now can still read
 	}
 	return err
 }

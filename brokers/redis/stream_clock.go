@@ -146,23 +146,35 @@ func (l clockLook) reading() reading {
 }
 
 // setClockScript notes the skew, and that the clock was found right. KEYS: the note. ARGV: the skew that was read, the
-// new one, and what the clock said. It returns the skew that there is now: another one where somebody else was first.
+// new one, and what the clock said. It returns the skew that there is now: another one where somebody else was first. A
+// server whose memory is full takes the note as well, since it comes after a command that writes nothing: see ensureParked.
 var setClockScript = newScript(`
 local skew = tonumber(redis.call('ZSCORE', KEYS[1], 'skew') or '0')
 if skew == tonumber(ARGV[1]) then
+  redis.call('ZREM', KEYS[1], '')
   redis.call('ZADD', KEYS[1], ARGV[2], 'skew', ARGV[3], 'seen')
   skew = tonumber(ARGV[2])
 end
 return string.format('%.0f', skew)`)
 
-// readClock takes over what a look has found, and reports it.
+// readClock takes over what a look has found, and reports it. Where the server does not write just now, time goes on from the
+// last look, so that a jump is found again by the next one, and fetching goes on.
 func (m *member) readClock(ctx context.Context, l clockLook) (finding, error) {
 	r := l.reading()
 	f := judge(m.clock.last, &r)
 	if f.vouch || f.skew != r.skew {
 		skew, err := m.setSkew(ctx, &r, f.skew)
-		if err != nil {
+		switch {
+		case denied(err):
+			m.conn.warnings.set("clock", "a jump of the server's clock hastens or holds up what waits: "+err.Error())
+			if m.clock.last != nil && hasPrefix(err, unwritten) {
+				return f, nil
+			}
+			skew = r.skew
+		case err != nil:
 			return f, err
+		default:
+			m.conn.warnings.set("clock", "")
 		}
 		r.skew = skew
 	}
@@ -173,10 +185,6 @@ func (m *member) readClock(ctx context.Context, l clockLook) (finding, error) {
 func (m *member) setSkew(ctx context.Context, r *reading, skew time.Duration) (time.Duration, error) {
 	raw, err := eval(ctx, m.client, setClockScript, []string{m.conn.set.stream.clockKey()},
 		r.skew.Milliseconds(), skew.Milliseconds(), r.server.Milliseconds())
-	if isReply(err) && !hasPrefix(err, passing) {
-		m.conn.warnings.set("clock", "a jump of the server's clock hastens or holds up what waits: "+err.Error())
-		return r.skew, nil
-	}
 	if err != nil {
 		return 0, err
 	}

@@ -315,3 +315,46 @@ func TestWhatALiveConsumerHasIsSparedWhereTheClockJumpsAhead(t *testing.T) {
 	ct.pass(2*time.Second, a, b)
 	ct.want("after a lease", ct.poll(b), "dead")
 }
+
+// Suppose the clock jumps while the server does not write: fetching goes on, time goes on from the last look, and the jump is noted
+// once the server can.
+func TestAJumpThatCannotBeNotedIsFoundAgain(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
+	if !server.Real() {
+		t.Skip("it can be told to refuse writes only where it is a real server")
+	}
+	c := openedStream(t, "redis+stream://"+server.Addr())
+	m := &member{conn: c, client: c.pub, group: "g"}
+	look := func() finding {
+		t.Helper()
+		_, f, err := m.look(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	configure := func(replicas string) {
+		t.Helper()
+		if err := server.Client().ConfigSet(t.Context(), "min-replicas-to-write", replicas).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	m.clock.last.server -= time.Hour // as if it had jumped ahead since
+	configure("1")
+	before := m.clock.latest()
+	if f := look(); f.jumped < 50*time.Minute || m.clock.latest()-before > time.Minute.Milliseconds()*30 {
+		t.Errorf("found %v, and the time moved by %d ms", f.jumped, m.clock.latest()-before)
+	}
+	if w := c.Warnings(); !strings.Contains(strings.Join(w, "\n"), "NOREPLICAS") {
+		t.Errorf("warnings: %q", w)
+	}
+	configure("0")
+	f := look()
+	if skew := server.Client().ZScore(t.Context(), c.set.stream.clockKey(), "skew").Val(); f.jumped < 50*time.Minute || skew < 3e6 {
+		t.Errorf("found %v, and noted %v ms", f.jumped, skew)
+	}
+	if w := c.Warnings(); strings.Contains(strings.Join(w, "\n"), "NOREPLICAS") {
+		t.Errorf("warnings that are over: %q", w)
+	}
+}

@@ -1,12 +1,23 @@
 package redis_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
+
+// serverToFill starts a server of the test's own, whose memory can be full.
+func serverToFill(tb testing.TB) *testbroker.Redis {
+	tb.Helper()
+	server := testbroker.StartRedis(tb, testbroker.RedisOptions{})
+	if !server.Real() {
+		tb.Skip("only a real server can be full")
+	}
+	return server
+}
 
 // fillMemory has a server of its own take nothing that needs memory, until free is called.
 func fillMemory(tb testing.TB, server *testbroker.Redis) (free func()) {
@@ -19,7 +30,7 @@ func fillMemory(tb testing.TB, server *testbroker.Redis) (free func()) {
 // leave the set of what is due all the same.
 func TestWhatIsParkedOnAFullServerComesAgain(t *testing.T) {
 	t.Parallel()
-	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
+	server := serverToFill(t)
 	c, r := open(t, streamURL(server)), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	t.Cleanup(func() { letGo(r) })
@@ -36,7 +47,7 @@ func TestWhatIsParkedOnAFullServerComesAgain(t *testing.T) {
 // Suppose the group of what is parked is destroyed, by hand or by a tool that cleans up: what waits is in its stream still.
 func TestWhatIsParkedComesAgainWhenItsGroupIsGone(t *testing.T) {
 	t.Parallel()
-	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
+	server := serverToFill(t)
 	c, r := open(t, streamURL(server)), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	t.Cleanup(func() { letGo(r) })
@@ -47,4 +58,33 @@ func TestWhatIsParkedComesAgainWhenItsGroupIsGone(t *testing.T) {
 	do(t, server, "XGROUP", "DESTROY", parked, "g")
 	do(t, server, "EVAL", "return redis.call('ZADD', KEYS[1], 0, redis.call('ZRANGE', KEYS[1], 0, 0)[1])", "1", due)
 	eventually(t, 30*time.Second, "it comes again", func() bool { return r.count("one") == 2 })
+}
+
+// Suppose nobody reads for a while, and what is published fills the server. What is to drain it must be able to.
+func TestAFullServerIsDrained(t *testing.T) {
+	t.Parallel()
+	server := serverToFill(t)
+	do(t, server, "XGROUP", "CREATE", "eventbus:{"+orders+"}", "g", "0", "MKSTREAM")
+	publish(t, open(t, streamURL(server)), messages(300, orders)...)
+	free := fillMemory(t, server)
+	defer free()
+	c, r := open(t, streamURL(server)+"?prefetch=10"), newRecorder() // of a service that starts now
+	r.acks = true
+	subscribe(t, c, r, group("g", orders))
+	eventually(t, 30*time.Second, "the backlog is delivered", func() bool { return len(r.deliveries()) == 300 })
+	looks := calls(t, server, "time")
+	eventually(t, 30*time.Second, "polls have passed", func() bool { return calls(t, server, "time") >= looks+4 })
+	do(t, server, "EVAL", `redis.call('XDEL', KEYS[1], '0-0')
+		return redis.call('XADD', KEYS[1], '*', 'body', 'late')`, "1", "eventbus:{"+orders+"}")
+	eventually(t, 30*time.Second, "what came later is delivered", func() bool { return r.has("late") })
+	eventually(t, 30*time.Second, "all is settled", func() bool {
+		p, err := server.Client().XPending(t.Context(), "eventbus:{"+orders+"}", "g").Result()
+		return err == nil && p.Count == 0
+	})
+	if gaps := r.gaps(); len(gaps) > 0 {
+		t.Errorf("gaps: %+v", gaps)
+	}
+	if w := strings.Join(c.(brokers.Warner).Warnings(), "\n"); strings.Contains(w, "clock") {
+		t.Errorf("the clock is not noted: %s", w)
+	}
 }
