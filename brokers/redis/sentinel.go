@@ -19,8 +19,8 @@ import (
 // (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel).
 //
 // They are asked for each connection. Suppose a master fails over: its connections end, since it is gone, or since it
-// answers READONLY, which ends a connection, too, or because a sentinel closes those of Pub/Sub; and each new one
-// goes to the new master.
+// answers READONLY, which ends a connection, too (by go-redis, which replyBuffer tells of it), or because a sentinel
+// closes those of Pub/Sub; and each new one goes to the new master.
 type hosts struct {
 	master string
 	addrs  []string

@@ -107,9 +107,16 @@ func (b *replyBuffer) do(ctx context.Context, client *goredis.Client, args ...an
 	return nil
 }
 
-// Write appends.
+// Write appends. A server that has become a replica answers READONLY, after which go-redis ends the connection, so that the next
+// one finds the new master. It reads replies of this kind without looking at them, so it has to be told.
 func (b *replyBuffer) Write(p []byte) (int, error) {
+	first := len(b.b) == 0
 	b.b = append(b.b, p...)
+	if first && len(p) > 0 && p[0] == '-' {
+		if err := replyError(p[1:]); goredis.IsReadOnlyError(err) {
+			return len(p), err
+		}
+	}
 	return len(p), nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
@@ -216,5 +218,38 @@ func TestAPipelineThatGotNoConnectionIsAnError(t *testing.T) {
 	m.sources = []*source{m.newSource("a")}
 	if looks, _, err := m.look(t.Context(), 1); !hasPrefix(err, refusals) {
 		t.Errorf("look: %v, %v", looks, err)
+	}
+}
+
+// Suppose a master is made a replica while its connections stay: it would answer READONLY on them for ever. The next connection finds
+// the new master.
+func TestAConnectionToAMasterThatIsNoneAnyMoreIsGivenUp(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
+	if !server.Real() {
+		t.Skip("only a real server can be a replica")
+	}
+	c := openedStream(t, "redis+stream://"+server.Addr())
+	_, own := c.ownLine(time.Second)
+	for name, client := range map[string]*goredis.Client{"a line": own, "the pool": c.pub} {
+		if err := client.XGroupCreateMkStream(t.Context(), "s", name, "0").Err(); err != nil { // the connection is of a master
+			t.Fatal(err)
+		}
+	}
+	if err := server.Client().SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, client := range map[string]*goredis.Client{"a line": own, "the pool": c.pub} {
+		for command, write := range map[string]func() ([]byte, error){
+			"a command": func() ([]byte, error) { return rawDo(t.Context(), client, "xack", "s", name, "1-1") },
+			"a script":  func() ([]byte, error) { return eval(t.Context(), client, finishScript, []string{"s"}, name, "1-1") },
+		} {
+			before := client.ClientID(t.Context()).Val()
+			if _, err := write(); !goredis.IsReadOnlyError(err) || !streamRetryable(err) {
+				t.Errorf("%s, %s: %v", name, command, err)
+			}
+			if after := client.ClientID(t.Context()).Val(); before == 0 || after == before {
+				t.Errorf("%s, %s: the connection was %d and is %d", name, command, before, after)
+			}
+		}
 	}
 }
