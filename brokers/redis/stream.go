@@ -83,7 +83,7 @@ func (c *stream) Close(ctx context.Context) error {
 }
 
 func (c *stream) close(ctx context.Context) error {
-	c.keeper.stop()
+	c.keeper.cancel()
 	calls := c.calls.Close()
 	c.subs.End()
 	late := await(ctx, calls)
@@ -100,7 +100,10 @@ func (c *stream) close(ctx context.Context) error {
 	execs := c.disconnect()
 	switch {
 	case late == nil:
-		return await(ctx, execs)
+		if err := await(ctx, execs); err != nil {
+			return err
+		}
+		return await(ctx, c.keeper.done) // which may have waited for the server until the disconnection
 	case left > 0:
 		return fmt.Errorf("%d deliveries are not settled: %w", left, late)
 	default:

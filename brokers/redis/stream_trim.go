@@ -19,7 +19,7 @@ const (
 // is trimmed, too; several who do it at once do no harm.
 type keeper struct {
 	cancel context.CancelFunc
-	done   sync.WaitGroup
+	done   chan struct{} // closed once the goroutine has ended
 
 	mu       sync.Mutex
 	channels map[string]time.Time // when we last had to do with it
@@ -27,13 +27,11 @@ type keeper struct {
 
 func (k *keeper) start(ctx context.Context, c *stream) {
 	ctx, k.cancel = context.WithCancel(ctx)
-	k.channels = make(map[string]time.Time)
-	k.done.Go(func() { k.run(ctx, c) })
-}
-
-func (k *keeper) stop() {
-	k.cancel()
-	k.done.Wait()
+	k.channels, k.done = make(map[string]time.Time), make(chan struct{})
+	go func() {
+		defer close(k.done)
+		k.run(ctx, c)
+	}()
 }
 
 // note notes that we have to do with channels.

@@ -253,3 +253,36 @@ func TestAConnectionToAMasterThatIsNoneAnyMoreIsGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// Suppose the keeper waits for a server that does not answer. Only the disconnection ends that, so Close must not wait for it first.
+func TestCloseDisconnectsBeforeItWaitsForTheKeeper(t *testing.T) {
+	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
+	conn, err := brokers.Open(t.Context(), "redis+stream://"+server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := conn.(*stream)
+	c.keeper.cancel()
+	<-c.keeper.done
+	done := make(chan struct{})
+	c.keeper.done = done
+	go func() {
+		defer close(done)
+		_ = c.pub.BLPop(context.Background(), 0, "nothing").Err() // which waits for ever
+	}()
+	for c.pub.PoolStats().TotalConns == 0 {
+		<-time.After(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(ctx) }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(40 * time.Second):
+		t.Error("Close waits for the keeper beyond its context")
+	}
+}
