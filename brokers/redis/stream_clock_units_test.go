@@ -321,7 +321,7 @@ func TestWhatALiveConsumerHasIsSparedWhereTheClockJumpsAhead(t *testing.T) {
 func TestAJumpThatCannotBeNotedIsFoundAgain(t *testing.T) {
 	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
 	if !server.Real() {
-		t.Skip("it can be told to refuse writes only where it is a real server")
+		t.Skip("only a real server can be told to refuse writes")
 	}
 	c := openedStream(t, "redis+stream://"+server.Addr())
 	m := &member{conn: c, client: c.pub, group: "g"}
