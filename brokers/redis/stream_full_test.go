@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -86,5 +87,36 @@ func TestAFullServerIsDrained(t *testing.T) {
 	}
 	if w := strings.Join(c.(brokers.Warner).Warnings(), "\n"); strings.Contains(w, "clock") {
 		t.Errorf("the clock is not noted: %s", w)
+	}
+}
+
+// Suppose a foreign program writes an entry with more fields than a script can move. It must not be lost, nor hold up what is settled
+// with it.
+func TestAnEntryOfTooManyFieldsToBeParkedStaysPending(t *testing.T) {
+	t.Parallel()
+	server := serverToFill(t)
+	c, r := open(t, streamURL(server)), newRecorder()
+	subscribe(t, c, r, group("g", orders))
+	t.Cleanup(func() { letGo(r) })
+	const key = "eventbus:{" + orders + "}"
+	big := []any{"XADD", key, "*", "body", "big"}
+	for i := range 5000 {
+		big = append(big, i, "")
+	}
+	do(t, server, big...)
+	publish(t, c, message(orders, "small"))
+	eventually(t, 30*time.Second, "both arrive", func() bool { return len(r.deliveries()) == 2 })
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ds := r.deliveries()
+	if err := ds[0].Settler.Settle(ctx, []brokers.Settlement{
+		{Token: ds[0].Token, Verdict: brokers.Redeliver, After: 100 * time.Millisecond},
+		{Token: ds[1].Token, Verdict: brokers.Redeliver, After: 100 * time.Millisecond},
+	}); err != nil {
+		t.Errorf("Settle: %v", err)
+	}
+	eventually(t, 30*time.Second, "the other one comes again", func() bool { return r.count("small") == 2 })
+	if p, err := server.Client().XPending(t.Context(), key, "g").Result(); err != nil || p.Count != 1 {
+		t.Errorf("pending: %+v, %v", p, err)
 	}
 }

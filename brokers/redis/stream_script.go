@@ -43,12 +43,14 @@ end`
 
 // parkScript moves entries of a channel's stream. KEYS: the stream, the parked one, the set. ARGV: the group, and for
 // each entry its id, when it is due in ms and how many attempts there were. An entry that is not pending any more is
-// somebody else's, and stays where it is. It returns how many entries are gone from the stream.
+// somebody else's, and stays where it is. So does one with more fields than a script can pass on, 8000 values less what else is on
+// Lua's stack: it comes again when its lease has run out. It returns how many entries are gone from the stream.
 var parkScript = newScript(ensureParked("KEYS[2]") + `
 local gone = 0
 for i = 2, #ARGV, 3 do
   local e = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])
-  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
+  local movable = not e[1] or #e[1][2] <= 7000
+  if movable and redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
     if e[1] then
       local id = redis.call('XADD', KEYS[2], '*', unpack(e[1][2]))
       redis.call('ZADD', KEYS[3], ARGV[i + 1], id .. ' ' .. ARGV[i + 2])
