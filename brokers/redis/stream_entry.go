@@ -32,8 +32,8 @@ func appendMeta(b []byte, m *brokers.Message) []byte {
 	b = appendPart(b, m.Type)
 	b = appendPart(b, m.Key)
 	b = appendNumber(b, int64(m.Priority), m.Priority == 0)
-	b = appendNumber(b, m.Time.UnixNano(), m.Time.IsZero())
-	b = appendNumber(b, m.NotBefore.UnixNano(), m.NotBefore.IsZero())
+	b = appendNumber(b, brokers.UnixNano(m.Time), m.Time.IsZero())
+	b = appendNumber(b, brokers.UnixNano(m.NotBefore), m.NotBefore.IsZero())
 	for _, h := range m.Headers {
 		b = appendPart(b, h.Key)
 		b = appendPart(b, h.Value)

@@ -153,9 +153,7 @@ func (m *member) park(ctx context.Context, client *goredis.Client, s *source, li
 	for part := range slices.Chunk(list, parkAtOnce) {
 		args, now := []any{m.group}, m.clock.latest()
 		for _, p := range part {
-			// A millisecond is the grain: one that has begun counts in full.
-			due := now + (p.after + time.Millisecond - 1).Milliseconds()
-			args = append(args, p.id.String(), due, p.attempts)
+			args = append(args, p.id.String(), now+parkedFor(p.after), p.attempts)
 		}
 		if _, err := eval(ctx, client, script, keys, args...); err != nil {
 			return err
@@ -163,6 +161,13 @@ func (m *member) park(ctx context.Context, client *goredis.Client, s *source, li
 	}
 	m.noteDue(s, list)
 	return nil
+}
+
+// parkedFor returns for how many ms an entry waits: one that has begun counts in full. What is to wait for centuries waits for one:
+// more would be too much for a Duration once what time it is comes to it.
+func parkedFor(after time.Duration) int64 {
+	const century = 100 * 365 * 24 * time.Hour
+	return (min(after, century) + time.Millisecond - 1).Milliseconds()
 }
 
 // parkAtOnce is how many entries one script parks: the server does nothing else meanwhile.

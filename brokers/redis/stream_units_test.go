@@ -3,7 +3,9 @@ package redis
 import (
 	"context"
 	"fmt"
+	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -284,5 +286,21 @@ func TestCloseDisconnectsBeforeItWaitsForTheKeeper(t *testing.T) {
 		}
 	case <-time.After(40 * time.Second):
 		t.Error("Close waits for the keeper beyond its context")
+	}
+}
+
+// Suppose a message is not to be delivered before the year 2300, or a handler asks for it again in the farthest future. Neither is now.
+func TestWhatIsToWaitForCenturiesIsNotDueAtOnce(t *testing.T) {
+	now := time.Now()
+	var m brokers.Message
+	far := brokers.Message{Time: now, NotBefore: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}
+	if err := readMeta(&m, string(appendMeta(nil, &far))); err != nil || early(&m, now) < 50*365*24*time.Hour {
+		t.Errorf("it waits until %v, %v", m.NotBefore, err)
+	}
+	for _, after := range []time.Duration{1, time.Second, time.Hour, 200 * 365 * 24 * time.Hour, math.MaxInt64 - 1, math.MaxInt64} {
+		due := dueIn(strconv.FormatInt(parkedFor(after)+int64(time.Hour/time.Millisecond), 10), now)
+		if due.Before(now.Add(min(after, 99*365*24*time.Hour))) {
+			t.Errorf("what is to wait for %v is due at %v", after, due)
+		}
 	}
 }
