@@ -237,7 +237,7 @@ func TestAConnectionToAMasterThatIsNoneAnyMoreIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := server.Client().SlaveOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
+	if err := server.Client().ReplicaOf(t.Context(), "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	for name, client := range map[string]*goredis.Client{"a line": own, "the pool": c.pub} {
