@@ -168,9 +168,9 @@ func message(channel, body string) brokers.Message {
 }
 
 // within returns a bound on time, as it is in full size. A run beside others shows that the thing happens at all: how soon it
-// does is the machine's business there.
+// does is the machine's business there, and everywhere where the bound is 0.
 func within(bound time.Duration) time.Duration {
-	if os.Getenv(brokertest.EnvFull) == "1" {
+	if bound > 0 && os.Getenv(brokertest.EnvFull) == "1" {
 		return bound
 	}
 	return max(bound, 30*time.Second)
