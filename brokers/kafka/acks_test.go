@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -17,11 +16,7 @@ import (
 
 // What one replica has is lost with it: each batch is confirmed by all of those that are in sync.
 func TestABatchIsConfirmedByAllReplicas(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	cluster := fakeCluster(t)
 	var batches, careless atomic.Int32
 	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
@@ -43,11 +38,7 @@ func TestABatchIsConfirmedByAllReplicas(t *testing.T) {
 // Suppose a commit that was refused were taken for one that was not: nobody would commit the same again, and after a crash
 // everything since the last good one would come again.
 func TestACommitThatWasRefusedIsMadeAgain(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	cluster := fakeCluster(t)
 	var refusing atomic.Bool
 	var refused atomic.Int32
 	cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -109,11 +100,7 @@ func refusal(req *kmsg.OffsetCommitRequest) kmsg.Response {
 // Suppose a batch of a partition fails, and the next one is sent: what is sent again of the first one comes behind it, and with it
 // the order of a key is gone.
 func TestNoBatchOvertakesOneThatFailed(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	cluster := fakeCluster(t)
 	var failing atomic.Bool
 	var requests atomic.Int32
 	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
@@ -133,7 +120,7 @@ func TestNoBatchOvertakesOneThatFailed(t *testing.T) {
 	}
 	requests.Store(0)
 	failing.Store(true)
-	err = publish(t.Context(), c, msgs...)
+	err := publish(t.Context(), c, msgs...)
 	failed := new(brokers.BatchError)
 	if !errors.As(err, &failed) || len(failed.Failed) != len(msgs) || requests.Load() != 1 {
 		t.Fatalf("%d messages of %d failed, and %d requests were sent: %v", len(failed.Failed), len(msgs), requests.Load(), err)
@@ -148,11 +135,7 @@ func TestNoBatchOvertakesOneThatFailed(t *testing.T) {
 
 // Suppose a topic takes less at once than a batch has: each message would fit, and none is lost for the others' sake.
 func TestWhatFitsIsNotRejectedWithABatchThatDoesNot(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	cluster := fakeCluster(t)
 	var code, requests atomic.Int32
 	const limit = 20_000
 	cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {

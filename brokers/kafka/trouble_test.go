@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -50,11 +49,7 @@ func (r *reporter) Gap(g brokers.Gap) { r.gaps <- g }
 
 // Once a subscription has worked, somebody may mend what keeps it from going on, such as a member that shares otherwise.
 func TestWhatKeepsASubscriptionFromGoingOnIsReportedOnce(t *testing.T) {
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cluster.Close()
+	cluster := fakeCluster(t)
 	var broken atomic.Bool
 	var joins atomic.Int32
 	cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
