@@ -319,10 +319,7 @@ func TestWhatALiveConsumerHasIsSparedWhereTheClockJumpsAhead(t *testing.T) {
 // Suppose the clock jumps while the server does not write: fetching goes on, time goes on from the last look, and the jump is noted
 // once the server can.
 func TestAJumpThatCannotBeNotedIsFoundAgain(t *testing.T) {
-	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
-	if !server.Real() {
-		t.Skip("only a real server can be told to refuse writes")
-	}
+	server := testbroker.RealRedis(t)
 	c := openedStream(t, "redis+stream://"+server.Addr())
 	m := &member{conn: c, client: c.pub, group: "g"}
 	look := func() finding {

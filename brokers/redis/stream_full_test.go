@@ -10,16 +10,6 @@ import (
 	"github.com/eventbus-go/eventbus/internal/testbroker"
 )
 
-// serverToFill starts a server of the test's own, whose memory can be full.
-func serverToFill(tb testing.TB) *testbroker.Redis {
-	tb.Helper()
-	server := testbroker.StartRedis(tb, testbroker.RedisOptions{})
-	if !server.Real() {
-		tb.Skip("only a real server can be full")
-	}
-	return server
-}
-
 // fillMemory has a server of its own take nothing that needs memory, until free is called.
 func fillMemory(tb testing.TB, server *testbroker.Redis) (free func()) {
 	tb.Helper()
@@ -31,7 +21,7 @@ func fillMemory(tb testing.TB, server *testbroker.Redis) (free func()) {
 // leave the set of what is due all the same.
 func TestWhatIsParkedOnAFullServerComesAgain(t *testing.T) {
 	t.Parallel()
-	server := serverToFill(t)
+	server := testbroker.RealRedis(t)
 	c, r := open(t, streamURL(server)), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	t.Cleanup(func() { letGo(r) })
@@ -48,7 +38,7 @@ func TestWhatIsParkedOnAFullServerComesAgain(t *testing.T) {
 // Suppose the group of what is parked is destroyed, by hand or by a tool that cleans up: what waits is in its stream still.
 func TestWhatIsParkedComesAgainWhenItsGroupIsGone(t *testing.T) {
 	t.Parallel()
-	server := serverToFill(t)
+	server := testbroker.RealRedis(t)
 	c, r := open(t, streamURL(server)), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	t.Cleanup(func() { letGo(r) })
@@ -64,7 +54,7 @@ func TestWhatIsParkedComesAgainWhenItsGroupIsGone(t *testing.T) {
 // Suppose nobody reads for a while, and what is published fills the server. What is to drain it must be able to.
 func TestAFullServerIsDrained(t *testing.T) {
 	t.Parallel()
-	server := serverToFill(t)
+	server := testbroker.RealRedis(t)
 	do(t, server, "XGROUP", "CREATE", "eventbus:{"+orders+"}", "g", "0", "MKSTREAM")
 	publish(t, open(t, streamURL(server)), messages(300, orders)...)
 	free := fillMemory(t, server)
@@ -94,7 +84,7 @@ func TestAFullServerIsDrained(t *testing.T) {
 // with it.
 func TestAnEntryOfTooManyFieldsToBeParkedStaysPending(t *testing.T) {
 	t.Parallel()
-	server := serverToFill(t)
+	server := testbroker.RealRedis(t)
 	c, r := open(t, streamURL(server)), newRecorder()
 	subscribe(t, c, r, group("g", orders))
 	t.Cleanup(func() { letGo(r) })

@@ -226,10 +226,7 @@ func TestAPipelineThatGotNoConnectionIsAnError(t *testing.T) {
 // Suppose a master is made a replica while its connections stay: it would answer READONLY on them for ever. The next connection finds
 // the new master.
 func TestAConnectionToAMasterThatIsNoneAnyMoreIsGivenUp(t *testing.T) {
-	server := testbroker.StartRedis(t, testbroker.RedisOptions{})
-	if !server.Real() {
-		t.Skip("only a real server can be a replica")
-	}
+	server := testbroker.RealRedis(t)
 	c := openedStream(t, "redis+stream://"+server.Addr())
 	_, own := c.ownLine(time.Second)
 	for name, client := range map[string]*goredis.Client{"a line": own, "the pool": c.pub} {
