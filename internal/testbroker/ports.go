@@ -1,6 +1,27 @@
 package testbroker
 
-import "strings"
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strings"
+)
+
+// Ports are chosen below those that systems give to outgoing connections (from 32768 on on Linux, from 49152 on elsewhere): one of
+// those may be taken by any connection before its server listens, and while a server that was killed is down.
+const firstPort, endPort = 16384, 32768
+
+// freePort returns a port on which nobody listens.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = firstPort + rand.IntN(endPort-firstPort)
+		var l net.Listener
+		if l, err = net.Listen("tcp", loopback(port)); err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.Join(errors.New("testbroker: no port is free"), err)
+}
 
 // withFreePorts starts a server again, on other ports, where somebody has taken one of them between its choice and the seconds later in
 // which the server listens on it. It says so in its log, which is in the error.
@@ -15,5 +36,10 @@ func withFreePorts[T any](start func() (T, error)) (server T, err error) {
 }
 
 func portTaken(log string) bool {
-	return strings.Contains(log, "eaddrinuse") || strings.Contains(log, "Address already in use")
+	for _, text := range []string{"eaddrinuse", "Address already in use", "dist_port_already_used"} {
+		if strings.Contains(log, text) {
+			return true
+		}
+	}
+	return false
 }

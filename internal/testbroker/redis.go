@@ -113,15 +113,6 @@ func (r *Redis) choosePorts() (err error) {
 	return err
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // launch starts the process on the chosen ports and waits until it answers.
 func (r *Redis) launch(ctx context.Context) error {
 	logFile := filepath.Join(r.dir, "redis.log")
