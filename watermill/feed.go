@@ -100,12 +100,21 @@ func (f *feed) awaitReady(ctx context.Context) error {
 	case <-f.ready:
 	case <-ctx.Done():
 	case <-f.failed:
-		return f.err
-	case <-f.fetch.Done():
+	case <-f.fetch.Done(): // also soon after failed
 	case <-t.C:
 		f.sub.note.say(slog.LevelWarn, "the broker has not confirmed a subscription yet: it is still tried", "topic", f.topic)
 	}
-	return nil
+	return f.refusal()
+}
+
+// refusal returns why the broker has refused the subscription, or nil.
+func (f *feed) refusal() error {
+	select {
+	case <-f.failed:
+		return f.err
+	default:
+		return nil
+	}
 }
 
 // run is the life of a feed.
