@@ -88,10 +88,14 @@ func (p *packer) route(r *router.Router, e *schema.Event) (*router.Route, error)
 	return route, err
 }
 
-// packerPool reuses packers. A packer that one huge event has grown is not kept.
+// packerPool reuses packers. A packer that one huge event has grown is not kept. What else a packer held is overwritten by the
+// next call, or goes with the packer when the garbage collector empties the pool.
 type packerPool struct{ pool sync.Pool }
 
-const packerKeepBytes = 256 << 10
+const (
+	packerKeepBytes  = 256 << 10
+	packerKeepEvents = 16
+)
 
 func (pp *packerPool) get() *packer {
 	if p, ok := pp.pool.Get().(*packer); ok {
@@ -104,7 +108,9 @@ func (pp *packerPool) put(p *packer) {
 	if cap(p.buf) > packerKeepBytes {
 		return
 	}
-	clear(p.packed)
+	if len(p.packed) > packerKeepEvents {
+		clear(p.packed)
+	}
 	p.buf, p.packed = p.buf[:0], p.packed[:0]
 	pp.pool.Put(p)
 }
@@ -142,8 +148,8 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 		}
 	}
 	start := len(p.buf)
-	if p.buf, err = e.AppendJSON(p.buf); err != nil {
-		p.buf = p.buf[:start]
+	reading, err := p.encode(&e, b.readings)
+	if err != nil {
 		return stageEncode, err
 	}
 	if n := len(p.buf) - start; n > b.limits.MaxEventBytes {
@@ -152,10 +158,6 @@ func (b *Bus) packOne(ctx context.Context, p *packer, e schema.Event, index int)
 	}
 	key := e.Key()
 	inBody := key == cmp.Or(e.Subject, e.ID)
-	var reading *schema.Reading
-	if b.readings && !p.packOnly {
-		reading = p.read(&e, p.buf[start:])
-	}
 	for i := range route.Legs {
 		leg := &route.Legs[i]
 		p.packed = append(p.packed, packed{

@@ -11,7 +11,7 @@ import (
 // no subscription has to decode it. A body from anywhere else, or of a Send, has none and is decoded.
 
 // readingsInBlock is how many readings share an allocation, so that who keeps one keeps 4 KiB.
-const readingsInBlock = 30
+const readingsInBlock = 100
 
 // keepsReadings reports whether readings are of use. Not beside a tracer, which has the event after it was checked:
 // only decoding finds out what it has done to it.
@@ -19,17 +19,22 @@ func (b *Bus) keepsReadings() bool {
 	return b.tracer == nil && slices.ContainsFunc(b.links, func(l *link) bool { return l.local })
 }
 
-// read returns the reading of an event's body, or nil where there is none.
-func (p *packer) read(e *schema.Event, body []byte) *schema.Reading {
-	r, ok := e.Reading(body)
-	if !ok {
-		return nil
+// encode appends the event's body to the packer's memory, and returns its reading where it is wanted and there is one.
+func (p *packer) encode(e *schema.Event, readings bool) (r *schema.Reading, err error) {
+	if !readings || p.packOnly {
+		p.buf, err = e.AppendJSON(p.buf)
+		return nil, err
 	}
-	if len(p.readings) == cap(p.readings) {
-		p.readings = make([]schema.Reading, 0, readingsInBlock) // the old block lives as long as one of its readings
+	n := len(p.readings)
+	if n == cap(p.readings) {
+		p.readings, n = make([]schema.Reading, 0, readingsInBlock), 0 // the old block lives as long as one of its readings
 	}
-	p.readings = append(p.readings, r)
-	return &p.readings[len(p.readings)-1]
+	var ok bool
+	if p.buf, ok, err = e.AppendRead(p.buf, &p.readings[:n+1][n]); !ok || err != nil {
+		return nil, err
+	}
+	p.readings = p.readings[:n+1]
+	return &p.readings[n], nil
 }
 
 // decode sets e, which is empty, to the event of a delivery.

@@ -20,31 +20,55 @@ func (e Event) MarshalJSON() ([]byte, error) { return Encode(e) }
 // trusts e: an event that did not pass [Event.Validate] may come out as bytes that nobody can read. Where it returns an
 // error, it returns dst as it was.
 func (e *Event) AppendJSON(dst []byte) ([]byte, error) {
-	if e.err != nil {
-		return dst, e.err
-	}
 	w := writer{b: dst}
-	w.text(`{"event_id":`, e.ID, keyID)
-	w.text(`,"event_type":`, e.Type, keyType)
-	w.time(`,"timestamp":"`, e)
-	w.text(`,"source":`, e.Source, keySource)
-	w.raw(`,"priority":"`)
+	if err := w.event(e); err != nil {
+		return dst, err
+	}
+	return w.b, nil
+}
+
+// event appends the envelope of e. Where it returns an error, what it has appended is to be dropped.
+func (w *writer) event(e *Event) error {
+	if e.err != nil {
+		return e.err
+	}
+	w.text(beforeID, e.ID, keyID)
+	w.text(beforeType, e.Type, keyType)
+	w.time(beforeTime, e)
+	w.text(beforeSource, e.Source, keySource)
+	w.raw(beforePriority)
 	w.priority(e.Priority)
-	w.reference(`","subject":`, e.Subject, keySubject)
-	w.reference(`,"actor":`, e.Actor, keyActor)
-	w.reference(`,"resource":`, e.Resource, keyResource)
-	w.raw(`,"data":`)
+	w.reference(beforeSubject, e.Subject, keySubject)
+	w.reference(beforeActor, e.Actor, keyActor)
+	w.reference(beforeResource, e.Resource, keyResource)
+	w.raw(beforeData)
 	w.b = appendData(w.b, e.Data)
 	w.raw(beforeMetadata)
 	w.b = e.Metadata.appendTo(w.b)
 	if e.wire != nil {
 		w.b = append(w.b, e.wire.extra...)
 	}
+	w.b = append(w.b, '}')
 	if w.problem != "" {
-		return dst, e.fault(keyNames[w.bad], w.problem)
+		return e.fault(keyNames[w.bad], w.problem)
 	}
-	return append(w.b, '}'), nil
+	return nil
 }
+
+// What stands between the values of an envelope, as it is written.
+const (
+	beforeID       = `{"event_id":`
+	beforeType     = `,"event_type":`
+	beforeTime     = `,"timestamp":"`
+	beforeSource   = `,"source":`
+	beforePriority = `,"priority":"`
+	beforeSubject  = `","subject":`
+	beforeActor    = `,"actor":`
+	beforeResource = `,"resource":`
+	beforeData     = `,"data":`
+	beforeMetadata = `,"metadata":`
+	emptyObject    = "{}"
+)
 
 func appendData(dst, data []byte) []byte {
 	if len(data) == 0 {
@@ -69,6 +93,8 @@ type writer struct {
 	b       []byte
 	problem string
 	bad     int
+	escaped bool // a text is written with escape sequences
+	stamp   int  // how long the timestamp is
 }
 
 func (w *writer) raw(s string) { w.b = append(w.b, s...) }
@@ -77,9 +103,11 @@ func (w *writer) raw(s string) { w.b = append(w.b, s...) }
 func (w *writer) text(before, s string, key int) {
 	var ok bool
 	w.b = append(w.b, before...)
+	start := len(w.b)
 	if w.b, ok = appendString(w.b, s); !ok {
 		w.problem, w.bad = "is not UTF-8", key
 	}
+	w.escaped = w.escaped || len(w.b) != start+len(s)+len(`""`)
 }
 
 // reference appends a member that is null where it is empty.
@@ -94,6 +122,7 @@ func (w *writer) reference(before, s string, key int) {
 // time appends the timestamp, as it came where e.Time is still what the text said.
 func (w *writer) time(before string, e *Event) {
 	w.raw(before)
+	start := len(w.b)
 	if e.foreignTime() {
 		w.raw(e.wire.timeText) // of the characters of RFC 3339: nothing to escape
 	} else {
@@ -102,6 +131,7 @@ func (w *writer) time(before string, e *Event) {
 			w.problem, w.bad = "has a year outside of 0 to 9999", keyTime
 		}
 	}
+	w.stamp = len(w.b) - start
 	w.raw(`"`)
 }
 

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -17,15 +20,18 @@ func readsAlike(t *testing.T, e Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body = body[len("before"):]
-	r, ok := e.Reading(body)
-	if ok != (e.wire == nil) {
-		t.Fatalf("Reading: %v of %+v", ok, e)
+	var r Reading
+	read, ok, err := e.AppendRead([]byte("before"), &r)
+	if err != nil || !bytes.Equal(read, body) {
+		t.Fatalf("%v, %s instead of %s", err, read, body)
+	}
+	if ok != (e.wire == nil && !escapes(e.ID, e.Type, e.Source, e.Subject, e.Actor, e.Resource)) {
+		t.Fatalf("AppendRead: %v of %+v", ok, e)
 	}
 	if !ok {
 		return
 	}
-	body = bytes.Clone(body)
+	body = bytes.Clone(body[len("before"):])
 	var got Event
 	if err := r.Decode(&got, body, len(body)); err != nil {
 		t.Fatal(err)
@@ -40,6 +46,23 @@ func readsAlike(t *testing.T, e Event) {
 	if cap(got.Data) != len(got.Data) || cap(got.Metadata.raw) != len(got.Metadata.raw) {
 		t.Fatalf("appending to data or metadata would overwrite what follows: %s", body)
 	}
+}
+
+// escapes reports whether one of the texts is written with escape sequences.
+func escapes(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(s string) bool {
+		return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' })
+	})
+}
+
+// read returns the reading of an event, and what it is encoded to.
+func read(t *testing.T, e Event) (r Reading, body []byte) {
+	t.Helper()
+	body, ok, err := e.AppendRead(nil, &r)
+	if err != nil || !ok {
+		t.Fatal("no reading", err)
+	}
+	return r, body
 }
 
 func TestAReadingIsWhatDecodeFinds(t *testing.T) {
@@ -63,7 +86,17 @@ func TestAReadingIsWhatDecodeFinds(t *testing.T) {
 	if err := blank.Metadata.UnmarshalJSON([]byte("{ }")); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []Event{typed, bare, empty, blank, mustDecode(t, envelope), mustDecode(t, minimal)} {
+	plain := typed
+	plain.Subject, plain.Actor, plain.Resource = "user:1", "é\u2028", strings.Repeat("r", 1000)
+	escaped := []Event{plain, plain, plain, plain}
+	escaped[0].ID, escaped[1].Source, escaped[2].Actor, escaped[3].Resource = "a\"b", "a\\b", "\n", "\x01"
+	local := plain
+	local.Time, local.Priority, local.Actor = time.Now().In(time.FixedZone("", 7200)), Low, ""
+	long := plain
+	long.Data = json.RawMessage(`{"text":"` + strings.Repeat("x", 70_000) + `"}`)
+	for _, e := range slices.Concat(escaped, []Event{
+		typed, plain, local, long, bare, empty, blank, mustDecode(t, envelope), mustDecode(t, minimal),
+	}) {
 		if err := e.Validate(nil); err != nil {
 			t.Fatal(err)
 		}
@@ -74,11 +107,7 @@ func TestAReadingIsWhatDecodeFinds(t *testing.T) {
 
 func TestAReadingKeepsTheLimit(t *testing.T) {
 	e := mustDecode(t, minimal)
-	body := []byte(mustEncode(t, e))
-	r, ok := e.Reading(body)
-	if !ok {
-		t.Fatal("no reading")
-	}
+	r, body := read(t, e)
 	for _, limit := range []int{1, len(body) - 1} {
 		err := r.Decode(new(Event), body, limit)
 		if de := new(DecodeError); !errors.As(err, &de) || de.Reason != ReasonTooLarge {
@@ -92,8 +121,7 @@ func TestAReadingKeepsTheLimit(t *testing.T) {
 
 func TestAnotherBodyIsDecoded(t *testing.T) {
 	e := mustDecode(t, minimal)
-	body := []byte(mustEncode(t, e))
-	r, _ := e.Reading(body)
+	r, body := read(t, e)
 	for _, other := range []string{"", "{}", string(body[:len(body)-1]), envelope} {
 		var got Event
 		err := r.Decode(&got, []byte(other), 0)
@@ -107,8 +135,7 @@ func TestAnotherBodyIsDecoded(t *testing.T) {
 
 func TestAReadingKeepsNothingOfTheBody(t *testing.T) {
 	e := mustDecode(t, envelope)
-	body := []byte(mustEncode(t, e))
-	r, _ := e.Reading(body)
+	r, body := read(t, e)
 	one, two := bytes.Clone(body), bytes.Clone(body)
 	clear(body)
 	var a, b Event
@@ -118,5 +145,24 @@ func TestAReadingKeepsNothingOfTheBody(t *testing.T) {
 	a.Data[0], a.Metadata.raw[0] = 'x', 'x'
 	if string(b.Data) != string(e.Data) || string(b.Metadata.raw) != string(e.Metadata.raw) {
 		t.Error("two events of one reading share memory")
+	}
+}
+
+func TestWhatIsTooLongForAReadingHasNone(t *testing.T) {
+	e := mustDecode(t, minimal)
+	for n, want := range map[int]bool{math.MaxUint16: true, math.MaxUint16 + 1: false} {
+		e.Subject = strings.Repeat("s", n)
+		if _, ok, err := e.AppendRead(nil, new(Reading)); ok != want || err != nil {
+			t.Errorf("a subject of %d bytes: %v, %v", n, ok, err)
+		}
+	}
+}
+
+func TestWhatIsRefusedHasNoReading(t *testing.T) {
+	e := mustDecode(t, minimal)
+	e.Subject = "\xff"
+	got, ok, err := e.AppendRead([]byte("before"), new(Reading))
+	if _, want := e.AppendJSON(nil); string(got) != "before" || ok || !reflect.DeepEqual(err, want) {
+		t.Errorf("%s, %v, %v", got, ok, err)
 	}
 }
