@@ -2,6 +2,7 @@ package bus
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -75,7 +76,7 @@ func (s *scheduler) park(it *item, after time.Duration, anyOrder bool) bool {
 		s.releaseKey(it)
 		// A key of its own, behind which only copies of the event wait. It is kept at later attempts.
 		it.key, it.sameKey = "\x00"+it.event.ID, nil
-		s.keys[it.key] = it
+		s.keys.set(it)
 	}
 	it.parked = true
 	var t *time.Timer
@@ -131,7 +132,7 @@ func (p *past) keep(it *item) {
 	if p.known == nil {
 		p.known = make(map[pastKey]pastAttempts)
 	}
-	k := pastKey{it.event.ID, it.channel}
+	k := pastKey{strings.Clone(it.event.ID), it.channel} // the id may be part of a body
 	if _, again := p.known[k]; !again {
 		p.order = append(p.order, k)
 	}

@@ -156,8 +156,8 @@ func randomSchedule(t *testing.T, r *rand.Rand) {
 			m.done(r.IntN(len(m.running)))
 		}
 	}
-	if len(m.s.keys) != 0 || !m.s.ready.empty() {
-		t.Fatalf("%d keys are left behind", len(m.s.keys))
+	if m.s.keys.n != 0 || !m.s.ready.empty() {
+		t.Fatalf("%d keys are left behind", m.s.keys.n)
 	}
 }
 

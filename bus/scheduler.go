@@ -39,6 +39,8 @@ type item struct {
 	opened   uint32 // how often the breaker had been closed, and 1, when it last opened by this one; 0 for never
 	readySeq uint64 // of when it became ready
 	sameKey  *item  // the next of its key, which waits for this one
+	hash     uint64 // of key, while it is in the table of keys
+	chain    *item  // in that table
 }
 
 // A scheduler keeps the deliveries that wait for a handler, and the workers that run one. At most a bounded number of
@@ -55,8 +57,8 @@ type scheduler struct {
 
 	mu      sync.Mutex
 	ready   readyQueue
-	keys    map[string]*item // the last waiting or running item of each key
-	items   int              // held: waiting or running
+	keys    keyTable // of what waits or runs
+	items   int      // held: waiting or running
 	bytes   int
 	free    *item // for reuse
 	ended   bool  // nothing more comes in, and workers end when nothing is left
@@ -104,7 +106,7 @@ func (q *itemQueue) pop() *item {
 func newScheduler(maxItems, maxBytes, maxWorkers int, spawn func(), lets func() bool) *scheduler {
 	s := &scheduler{
 		maxItems: maxItems, maxBytes: maxBytes, maxWorkers: maxWorkers, spawn: spawn, lets: lets,
-		keys: make(map[string]*item),
+		keys: newKeyTable(),
 	}
 	s.room.L, s.work.L = &s.mu, &s.mu
 	return s
@@ -141,9 +143,7 @@ func (s *scheduler) add(it *item) {
 		s.makeReady(it)
 		return
 	}
-	last := s.keys[it.key]
-	s.keys[it.key] = it
-	if last != nil {
+	if last := s.keys.set(it); last != nil {
 		last.sameKey = it
 		s.behind++
 		if s.crowded != nil && s.ready.empty() {
@@ -217,8 +217,7 @@ func (s *scheduler) done(it *item) {
 func (s *scheduler) follow(it, running *item) {
 	s.releaseKey(it)
 	it.key, it.sameKey = running.key, nil
-	s.keys[running.key].sameKey = it
-	s.keys[running.key] = it
+	s.keys.set(it).sameKey = it
 	s.behind++
 }
 
@@ -231,7 +230,7 @@ func (s *scheduler) releaseKey(it *item) {
 		it.sameKey.orphaned = it.orphaned
 		s.makeReady(it.sameKey)
 	default:
-		delete(s.keys, it.key)
+		s.keys.remove(it)
 	}
 }
 
