@@ -6,7 +6,12 @@ import (
 )
 
 // A delayHeap has the entries that are not due, the next one first.
-type delayHeap []*entry
+type delayHeap []delayed
+
+type delayed struct {
+	*entry
+	due time.Time
+}
 
 func (h delayHeap) Len() int { return len(h) }
 func (h delayHeap) Less(i, j int) bool {
@@ -16,22 +21,21 @@ func (h delayHeap) Less(i, j int) bool {
 	return h[i].due.Before(h[j].due)
 }
 func (h delayHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *delayHeap) Push(x any)   { *h = append(*h, x.(*entry)) }
+func (h *delayHeap) Push(x any)   { *h = append(*h, x.(delayed)) }
 func (h *delayHeap) Pop() any {
 	old := *h
 	e := old[len(old)-1]
-	old[len(old)-1] = nil
+	old[len(old)-1] = delayed{}
 	*h = old[:len(old)-1]
 	return e
 }
 
-func (h *delayHeap) pop() *entry { return heap.Pop(h).(*entry) }
+func (h *delayHeap) pop() *entry { return heap.Pop(h).(delayed).entry }
 
 // delay keeps an entry back until due.
 func (q *queue) delay(e *entry, due time.Time) {
-	e.due = due
-	heap.Push(&q.delayed, e)
-	if q.delayed[0] == e {
+	heap.Push(&q.delayed, delayed{e, due})
+	if q.delayed[0].entry == e {
 		q.setTimer(time.Until(due))
 	}
 }

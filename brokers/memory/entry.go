@@ -13,19 +13,57 @@ import (
 // Lists are linked by number and not by address, and a field is only written where it changes: while the collector
 // marks, each write of a pointer costs more than the rest of what happens to an entry.
 type entry struct {
-	queue            *queue
-	self, prev, next uint32 // places in queue.blocks; 0 is none
-	// out says that member has it, unsettled. key is its key's state then, in a group.
-	out    bool
+	queue  *queue
 	member *member
-	key    *keyState
+	key    *keyState // in a group, while member has it
+	msg    kept
+	size   int
 	// generation counts hand-overs, so that a token of an earlier one settles nothing.
-	generation uint64
-	seq        uint64 // order of publishing in the queue
-	attempt    int
-	size       int
-	due        time.Time // while delayed
-	msg        brokers.Message
+	generation       uint64
+	seq              uint64 // order of publishing in the queue
+	self, prev, next uint32 // places in queue.blocks; 0 is none
+	attempt          int32
+	out              bool // member has it, unsettled
+}
+
+// A kept is what a queue keeps of a message, in less room: there may be many.
+type kept struct {
+	id, typ, channel, key string
+	body                  []byte
+	reading               any
+	rest                  *rest // nil for most
+	when                  time.Time
+	priority              int8
+}
+
+// A rest is what few messages have.
+type rest struct {
+	notBefore time.Time
+	headers   []brokers.Header
+}
+
+// keep returns what is kept of a message that goes to a channel, in copies that the queue owns.
+func keep(m *brokers.Message, channel string, c *content) kept {
+	k := kept{
+		id: m.ID, typ: m.Type, channel: channel, key: m.Key, body: c.body, reading: m.Reading, when: m.Time,
+		priority: m.Priority,
+	}
+	if !m.NotBefore.IsZero() || len(c.headers) > 0 {
+		k.rest = &rest{m.NotBefore, c.headers}
+	}
+	return k
+}
+
+// message returns the message that is delivered.
+func (k *kept) message() brokers.Message {
+	m := brokers.Message{
+		ID: k.id, Type: k.typ, Channel: k.channel, Key: k.key, Priority: k.priority, Time: k.when, Body: k.body,
+		Reading: k.reading,
+	}
+	if r := k.rest; r != nil {
+		m.NotBefore, m.Headers = r.notBefore, r.headers
+	}
+	return m
 }
 
 // A list is a chain of a queue's entries.
@@ -133,9 +171,9 @@ func (q *queue) newEntry() *entry {
 func (q *queue) drop(e *entry) {
 	q.count--
 	q.bytes -= e.size
-	e.msg.Body, e.msg.Reading = nil, nil
-	if e.msg.Headers != nil {
-		e.msg.Headers = nil
+	e.msg.body, e.msg.reading = nil, nil
+	if e.msg.rest != nil {
+		e.msg.rest = nil
 	}
 	q.free.pushFront(e)
 	if q.count == 0 && len(q.blocks) > keptBlocks {

@@ -44,9 +44,9 @@ func (c *conn) Lag(_ context.Context, group string, channels []string) ([]broker
 // tally counts what the queue holds, by channel. b.mu is held.
 func (q *queue) tally(byChannel map[string]*brokers.Lag) {
 	waiting := func(e *entry) {
-		if l := byChannel[e.msg.Channel]; l != nil {
+		if l := byChannel[e.msg.channel]; l != nil {
 			l.Waiting++
-			older(&l.Oldest, e.msg.Time)
+			older(&l.Oldest, e.msg.when)
 		}
 	}
 	q.ready.each(waiting)
@@ -54,13 +54,13 @@ func (q *queue) tally(byChannel map[string]*brokers.Lag) {
 		k.held.each(waiting)
 	}
 	for _, e := range q.delayed {
-		waiting(e)
+		waiting(e.entry)
 	}
 	for _, m := range q.members {
 		m.open.each(func(e *entry) {
-			if l := byChannel[e.msg.Channel]; l != nil {
+			if l := byChannel[e.msg.channel]; l != nil {
 				l.Pending++
-				older(&l.Oldest, e.msg.Time)
+				older(&l.Oldest, e.msg.when)
 			}
 		})
 	}

@@ -196,10 +196,10 @@ func (m *member) hand(e *entry) brokers.Delivery {
 	e.attempt++
 	m.open.pushBack(e)
 	d := brokers.Delivery{
-		Message: e.msg, Attempt: e.attempt, Token: brokers.Token{Ref: e, Seq: e.generation}, Settler: m,
+		Message: e.msg.message(), Attempt: int(e.attempt), Token: brokers.Token{Ref: e, Seq: e.generation}, Settler: m,
 	}
-	if n := len(e.msg.Body); m.maxBytes > 0 && n > m.maxBytes {
-		d.Malformed, d.Size, d.Body = brokers.ReasonTooLarge, n, e.msg.Body[:m.maxBytes:m.maxBytes]
+	if n := len(e.msg.body); m.maxBytes > 0 && n > m.maxBytes {
+		d.Malformed, d.Size, d.Body = brokers.ReasonTooLarge, n, e.msg.body[:m.maxBytes:m.maxBytes]
 		d.Reading = nil
 	}
 	return d

@@ -204,10 +204,9 @@ func (p *publication) admit(i int) {
 		p.left = append(p.left, i)
 		return
 	}
-	kept := *msg
-	kept.Channel, kept.Body, kept.Headers = r.channel, c.body, c.headers
+	k := keep(msg, r.channel, c)
 	for _, q := range r.queues {
-		q.push(&kept, c.size)
+		q.push(&k, c.size)
 	}
 }
 

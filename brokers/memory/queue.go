@@ -121,7 +121,7 @@ func (q *queue) over(size int) bool {
 }
 
 // push appends a message for which there is room, or makes the oldest ones give way.
-func (q *queue) push(msg *brokers.Message, size int) {
+func (q *queue) push(msg *kept, size int) {
 	for q.over(size) {
 		q.dropOldest()
 	}
@@ -131,8 +131,8 @@ func (q *queue) push(msg *brokers.Message, size int) {
 	e.seq = q.seq
 	q.count++
 	q.bytes += size
-	if !msg.NotBefore.IsZero() {
-		q.delay(e, msg.NotBefore)
+	if msg.rest != nil && !msg.rest.notBefore.IsZero() {
+		q.delay(e, msg.rest.notBefore)
 		return
 	}
 	q.ready.pushBack(e)
@@ -159,12 +159,12 @@ func (q *queue) dropOldest() {
 func (q *queue) next(m *member) *entry {
 	for {
 		e := q.ready.popFront()
-		if e == nil || q.keys == nil || e.msg.Key == "" {
+		if e == nil || q.keys == nil || e.msg.key == "" {
 			return e
 		}
-		k := q.keys[e.msg.Key]
+		k := q.keys[e.msg.key]
 		if k == nil {
-			k = q.newKey(e.msg.Key, m)
+			k = q.newKey(e.msg.key, m)
 		}
 		k.held.pushBack(e)
 		if k.owner != m {
