@@ -65,17 +65,16 @@ func (l *lane) take(b *batch, maxEvents int) (ok, closed bool) {
 func (b *batch) addMessages(i int) {
 	e := &b.entries[i]
 	for c, channel := range e.channels {
-		m := brokers.Message{
-			ID: e.id, Type: e.typ, Channel: channel, Key: e.key, Priority: int8(e.priority), KeyInBody: e.keyInBody,
-			Time: e.when, Body: e.body,
-		}
+		b.msgs = append(b.msgs, brokers.Message{})
+		m := &b.msgs[len(b.msgs)-1]
+		m.ID, m.Type, m.Channel, m.Key, m.Time, m.Body = e.id, e.typ, channel, e.key, e.when, e.body
+		m.Priority, m.KeyInBody = int8(e.priority), e.keyInBody
 		if e.rest != nil {
 			m.Headers, m.NotBefore = e.rest.headers, e.rest.notBefore
 		}
 		if e.reading != nil {
 			m.Reading = e.reading
 		}
-		b.msgs = append(b.msgs, m)
 		b.refs = append(b.refs, messageRef{i, c})
 	}
 }

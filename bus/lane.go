@@ -81,8 +81,8 @@ func (l *lane) emit(ctx context.Context, p *packed, body []byte) error {
 		return ErrClosed
 	case !l.fits(len(body)):
 		l.ledger.Accepted += int64(len(p.channels))
-		e := p.entry()
-		e.body = body
+		e := entry{body: body}
+		p.fill(&e)
 		l.drop(DropLaneFull, &e, e.channels, nil)
 	default:
 		l.put(p, body, nil, 0)
@@ -112,7 +112,7 @@ func (l *lane) publish(ctx context.Context, limit <-chan time.Time, p *packed, b
 // put appends an event that fits, and has the flusher woken. It is called with the lock held.
 func (l *lane) put(p *packed, body []byte, c *call, slot int) {
 	e := l.queue.push()
-	*e = p.entry()
+	p.fill(e)
 	e.chunk, e.body = l.store.put(p.priority, body)
 	e.call, e.slot = c, slot
 	l.events++

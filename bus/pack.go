@@ -47,11 +47,10 @@ type packed struct {
 	slot         int // of the first channel in the call that waits
 }
 
-func (p *packed) entry() entry {
-	return entry{
-		id: p.id, typ: p.typ, key: p.key, channels: p.channels, when: p.when, priority: p.priority, keyInBody: p.keyInBody,
-		rest: p.rest, reading: p.reading,
-	}
+// fill sets what an entry, which is empty, has of the event.
+func (p *packed) fill(e *entry) {
+	e.id, e.typ, e.key, e.channels, e.when = p.id, p.typ, p.key, p.channels, p.when
+	e.priority, e.keyInBody, e.rest, e.reading = p.priority, p.keyInBody, p.rest, p.reading
 }
 
 // A packer is the scratch memory of one call: bodies are encoded into it and copied into a lane under its lock, so that the

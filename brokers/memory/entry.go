@@ -54,16 +54,13 @@ func keep(m *brokers.Message, channel string, c *content) kept {
 	return k
 }
 
-// message returns the message that is delivered.
-func (k *kept) message() brokers.Message {
-	m := brokers.Message{
-		ID: k.id, Type: k.typ, Channel: k.channel, Key: k.key, Priority: k.priority, Time: k.when, Body: k.body,
-		Reading: k.reading,
-	}
+// deliver sets m, which is empty, to the message that is delivered.
+func (k *kept) deliver(m *brokers.Message) {
+	m.ID, m.Type, m.Channel, m.Key, m.Priority = k.id, k.typ, k.channel, k.key, k.priority
+	m.Time, m.Body, m.Reading = k.when, k.body, k.reading
 	if r := k.rest; r != nil {
 		m.NotBefore, m.Headers = r.notBefore, r.headers
 	}
-	return m
 }
 
 // A list is a chain of a queue's entries.

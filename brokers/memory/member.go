@@ -163,7 +163,8 @@ func (m *member) take() []brokers.Delivery {
 		if e == nil {
 			break
 		}
-		batch = append(batch, m.hand(e))
+		batch = append(batch, brokers.Delivery{})
+		m.hand(e, &batch[len(batch)-1])
 	}
 	m.batch, m.filled = batch, max(m.filled, len(batch))
 	m.idle = len(batch) == 0
@@ -187,7 +188,7 @@ func (m *member) room() int {
 }
 
 // hand makes e an unsettled delivery of m.
-func (m *member) hand(e *entry) brokers.Delivery {
+func (m *member) hand(e *entry, d *brokers.Delivery) {
 	e.out = true
 	if e.member != m {
 		e.member = m
@@ -195,14 +196,13 @@ func (m *member) hand(e *entry) brokers.Delivery {
 	e.generation++
 	e.attempt++
 	m.open.pushBack(e)
-	d := brokers.Delivery{
-		Message: e.msg.message(), Attempt: int(e.attempt), Token: brokers.Token{Ref: e, Seq: e.generation}, Settler: m,
-	}
+	e.msg.deliver(&d.Message)
+	d.Attempt, d.Settler = int(e.attempt), m
+	d.Token.Ref, d.Token.Seq = e, e.generation
 	if n := len(e.msg.body); m.maxBytes > 0 && n > m.maxBytes {
 		d.Malformed, d.Size, d.Body = brokers.ReasonTooLarge, n, e.msg.body[:m.maxBytes:m.maxBytes]
 		d.Reading = nil
 	}
-	return d
 }
 
 // signal wakes the Subscribe goroutine.
