@@ -35,3 +35,14 @@ func TestAChosenPortIsNoneOfOutgoingConnections(t *testing.T) {
 		}
 	}
 }
+
+// Suppose a server is killed, and before it is started again another package's tests choose a port: it must not be that one.
+func TestAChosenPortIsNobodyElses(t *testing.T) {
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reserve(port) {
+		t.Errorf("%d is chosen a second time", port)
+	}
+}

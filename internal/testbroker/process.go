@@ -63,7 +63,7 @@ func (p *process) signal(sig os.Signal) error {
 }
 
 // freezeTimeout is how long a child may take to stand still.
-const freezeTimeout = 5 * time.Second
+const freezeTimeout = 30 * time.Second
 
 // kill ends the child, even a frozen one, and waits until it is gone.
 func (p *process) kill() {

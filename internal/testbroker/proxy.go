@@ -41,7 +41,11 @@ type link struct {
 
 // NewProxy starts a proxy before target (host:port). Close stops it.
 func NewProxy(target string) (*Proxy, error) {
-	p := &Proxy{target: target, addr: "127.0.0.1:0", links: make(map[*link]struct{}), done: make(chan struct{})}
+	port, err := freePort() // which stays free while the proxy refuses connections
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{target: target, addr: loopback(port), links: make(map[*link]struct{}), done: make(chan struct{})}
 	if err := p.listen(); err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ type Redis struct {
 }
 
 // readyTimeout is how long a server may take to answer. redis-server takes some 10 ms on an idle machine.
-const readyTimeout = 20 * time.Second
+const readyTimeout = time.Minute
 
 // Start starts a redis-server and waits until it answers. It returns ErrNoServer where none is installed, and
 // ErrNoFakeTime where its clock cannot be moved. Stop stops it.
@@ -234,6 +234,10 @@ func (r *Redis) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 // URL is the broker URL of Addr, with the password if there is one.
 func (r *Redis) URL() string { return "redis://" + r.userinfo() + r.Addr() }
 
+// PatientURL is URL for a test that is not about timeouts: on a busy machine a server may not answer for a second, after which what
+// was published is taken for lost.
+func (r *Redis) PatientURL() string { return r.URL() + "?read_timeout=60s&write_timeout=60s" }
+
 // TLS returns the certificates that the server and its clients use; nil without RedisOptions.TLS.
 func (r *Redis) TLS() *TLSFiles { return r.tls }
 
@@ -316,6 +320,7 @@ func (r *Redis) Client() *goredis.Client {
 	if r.raw == nil {
 		r.raw = goredis.NewClient(&goredis.Options{
 			Addr: r.Addr(), Password: r.opts.Password, Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+			DialTimeout: readyTimeout, ReadTimeout: readyTimeout, WriteTimeout: readyTimeout, // a busy machine takes its time
 		})
 	}
 	return r.raw

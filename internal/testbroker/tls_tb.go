@@ -11,3 +11,13 @@ func NewTLSFiles(tb testing.TB) *TLSFiles {
 	}
 	return f
 }
+
+// FreeAddr returns a loopback address on which nobody listens, for a server that a test starts itself.
+func FreeAddr(tb testing.TB) string {
+	tb.Helper()
+	port, err := freePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return loopback(port)
+}
