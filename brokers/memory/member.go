@@ -181,7 +181,7 @@ func (m *member) share() int {
 }
 
 func (m *member) room() int {
-	if m.stopped {
+	if m.stopped || m.c.closed {
 		return 0
 	}
 	return m.prefetch - m.open.n

@@ -63,6 +63,9 @@ func (p *publication) send(ctx context.Context) error {
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if p.c.closed {
+		return brokers.FailAll(len(p.msgs), brokers.NotSent, brokers.ErrClosed)
+	}
 	if topology != b.topology {
 		p.route()
 	}
@@ -244,23 +247,26 @@ func (p *publication) wake() {
 	}
 }
 
-// awaitSpace waits, with b.mu released, until a queue may have room. Its error ends the wait for good.
-func (p *publication) awaitSpace(ctx context.Context) error {
+// awaitSpace waits, with b.mu released, until a queue may have room. Its error ends the wait for good: where the connection is
+// closed, whatever else has happened, since the queues may have ended with it.
+func (p *publication) awaitSpace(ctx context.Context) (err error) {
 	b := p.c.b
 	if b.space == nil {
 		b.space = make(chan struct{})
 	}
 	space := b.space
 	b.mu.Unlock()
-	defer b.mu.Lock()
 	select {
 	case <-space:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	case <-p.c.closing:
+	}
+	b.mu.Lock()
+	if p.c.closed {
 		return brokers.ErrClosed
 	}
+	return err
 }
 
 // giveUp marks what is left as not sent. Where the context ended it first takes what room there is, since a publisher

@@ -264,3 +264,54 @@ func TestWhatADrainingMemberHasNotFetchedGoesToOthers(t *testing.T) {
 		}
 	})
 }
+
+// Suppose a connection is closed while it publishes, and at that moment there is room, since its subscriptions leave: what it had
+// left goes nowhere, and must not be taken for published.
+func TestAPublishThatWaitsEndsWithCloseEvenIfThereIsRoomThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for i := range 200 {
+			c := memory.New(memory.WithQueue(1, 0))
+			subscribe(t, c, brokers.Subscription{Channels: []string{"a"}})
+			var err error
+			go func() { err = c.Publish(t.Context(), messages("a", "1", "2")) }()
+			synctest.Wait()
+			closeAll(t, c)
+			if got := marks(err); len(got) != 1 || got[0] != "1 not_sent" || !errors.Is(err, brokers.ErrClosed) {
+				t.Fatalf("at try %d Publish returned %v", i+1, err)
+			}
+		}
+	})
+}
+
+// Close stops fetching first: it waits for what handlers have, and not for all that was published.
+func TestNothingIsFetchedOnceCloseHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := memory.New()
+		b := &blocking{sink: sink{stop: func() {}}, release: make(chan struct{})}
+		go func() { b.err = c.Subscribe(t.Context(), brokers.Subscription{Channels: []string{"a"}}, b) }()
+		synctest.Wait()
+		publish(t, c, "a", "1")
+		synctest.Wait()
+		publish(t, c, "a", "2", "3")
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close(t.Context()) }()
+		synctest.Wait()
+		close(b.release)
+		expect(t, "what is delivered", b.bodies(), "1")
+		b.ackAll(t)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A blocking sink waits in Deliver until it is released.
+type blocking struct {
+	sink
+	release chan struct{}
+}
+
+func (b *blocking) Deliver(batch []brokers.Delivery) {
+	<-b.release
+	b.sink.Deliver(batch)
+}
