@@ -17,14 +17,14 @@ func TestTheDriverKeepsItsPromises(t *testing.T) {
 	h := brokertest.Harness{
 		Server: brokertest.Server{Scheme: "redis", Version: server.Version(), Real: server.Real()},
 		Open: func(ctx context.Context) (brokers.Conn, error) {
-			return brokers.Open(ctx, server.URL()+"?ping_interval=1s&buffer_messages=5000")
+			return brokers.Open(ctx, server.URL()+"?ping_interval=4s&read_timeout=5s&write_timeout=5s&buffer_messages=5000")
 		},
 		Inject: func(channel string, body []byte) error {
 			return server.Client().Publish(t.Context(), channel, body).Err()
 		},
 		Kill:             server.Kill,
 		Restart:          func() error { return server.Restart(context.Background()) },
-		Patience:         15 * time.Second,
+		Patience:         30 * time.Second,
 		IgnoreGoroutines: []string{"miniredis", "testbroker"},
 	}
 	if server.Real() {

@@ -167,12 +167,7 @@ func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 		defer c.execs.Leave()
 		done <- f(ctx)
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(ctx, done)
 }
 
 // Close ends the subscriptions, waits for the calls that are under way until ctx ends, and disconnects.
@@ -214,13 +209,27 @@ func (c *conn) disconnect() <-chan struct{} {
 func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
-		return nil
-	default:
-	}
-	select {
-	case <-done:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		select {
+		case <-done: // both have
+		default:
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// outcome returns what done yields, or ctx's error where ctx ended first.
+func outcome(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-done: // suppose both were there: what is done must not be reported as given up
+			return err
+		default:
+			return ctx.Err()
+		}
 	}
 }

@@ -266,15 +266,10 @@ func (p *publication) send(from, to int) error {
 	pipe := p.client.Pipeline()
 	_ = pipe.BatchProcess(p.ctx, p.cmders[:n]...) // it only queues
 	_, err := pipe.Exec(p.ctx)
-	if err != nil {
-		err = p.outcomes(from, to, err)
-	}
+	err = p.outcomes(from, to, err)
 	for _, cmd := range p.commands[:n] {
 		cmd.empty(cmd) // what is in the pool must not hold on to messages
 	}
-	p.mu.Lock()
-	p.settled = to
-	p.mu.Unlock()
 	return err
 }
 
@@ -303,8 +298,9 @@ func (p *publication) prepare(n int) {
 	}
 }
 
-// outcomes notes what became of the messages of a pipeline that ended with failure, and returns the first error that
-// says that one was not taken but may be later.
+// outcomes notes what became of the messages of a pipeline that ended with failure, nil for none, and returns the first error
+// that says that one was not taken but may be later. Whoever abandons the publication meanwhile finds all of that or nothing: in
+// between, a message would be marked twice.
 //
 // A command without an error was taken, unless it was never written: go-redis gives the commands no error at all where
 // it was an error reply that kept it from having a connection, such as the one to a wrong password.
@@ -312,7 +308,8 @@ func (p *publication) outcomes(from, to int, failure error) (stop error) {
 	begun := int(p.begun.Load() &^ abandonedBit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := from; i < to; i++ {
+	p.settled = to
+	for i := from; i < to && failure != nil; i++ {
 		cmd := p.commands[i-from]
 		err := cmd.Err()
 		cmd.SetErr(nil)

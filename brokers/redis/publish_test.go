@@ -60,7 +60,7 @@ func lateness(want time.Duration, f func()) time.Duration {
 
 // lateAtMost bounds lateness with room for a busy machine. Whoever waits for the server instead is later by far: it is frozen
 // until the test has ended, and the client's own patience is 30 s.
-const lateAtMost = 3 * time.Second
+const lateAtMost = 10 * time.Second
 
 func TestPublishAllocatesNothingPerMessage(t *testing.T) {
 	c := open(t, testbroker.AnyRedis(t).URL())
@@ -151,7 +151,7 @@ func TestPublishThatGaveUpWhileConnectingSendsNothingAfterwards(t *testing.T) {
 	c := open(t, server.URL()+"?read_timeout=30s")
 	// A ctx that is cancelled: one with a deadline would end the client's handshake as well.
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
+	time.AfterFunc(2*time.Second, cancel)     // by when even a busy machine has connected
 	err := c.Publish(ctx, messages(3, "a.b")) // the system has accepted the connection, the server has not
 	if got := count(outcomes(t, 3, err), brokers.NotSent); got != 3 {
 		t.Errorf("%d of 3 not sent: %v", got, err)
@@ -218,12 +218,12 @@ func TestAPipelineThatIsLostIsUnknownAndTheRestOfItsBatchIsNotSent(t *testing.T)
 	server := testbroker.RealRedis(t)
 	proxy := testbroker.StartProxy(t, server.Addr())
 	client := goredis.NewClient(&goredis.Options{
-		Addr: proxy.Addr(), MaxRetries: 3, ReadTimeout: 300 * time.Millisecond, Protocol: 2,
+		Addr: proxy.Addr(), MaxRetries: 3, ReadTimeout: 3 * time.Second, Protocol: 2,
 	})
 	defer client.Close()
 	given := redis.New(client)
 	defer closeConn(t, given)
-	opened := open(t, proxy.URL()+"?read_timeout=300ms")
+	opened := open(t, proxy.URL()+"?read_timeout=3s") // which a busy machine takes for no reply
 	for name, c := range map[string]brokers.Conn{"given": given, "opened": opened} {
 		if err := c.Publish(t.Context(), messages(1, "a.b")); err != nil {
 			t.Fatal(err)
@@ -245,12 +245,13 @@ func TestAPipelineThatIsLostIsUnknownAndTheRestOfItsBatchIsNotSent(t *testing.T)
 }
 
 func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing.T) {
+	t.Parallel()
 	server := testbroker.RealRedis(t)
 	_, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "+@all", "resetchannels", "&allowed*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?read_timeout=200ms")
+	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?read_timeout=3s")
 	msgs := []brokers.Message{message("denied", "0"), message("allowed", "1"), message("denied", "2")}
 	err = c.Publish(t.Context(), msgs)
 	got := outcomes(t, 3, err)
@@ -274,13 +275,14 @@ func TestAChannelThatTheUserMayNotUseIsRejectedAndItsNeighboursAreNot(t *testing
 }
 
 func TestAUserWhoMayOnlyPublishAndSubscribeNeedsNothingElse(t *testing.T) {
+	t.Parallel()
 	server := testbroker.RealRedis(t)
 	_, err := server.Do(t.Context(), "ACL", "SETUSER", "bob", "on", ">secret", "allchannels",
 		"+publish", "+subscribe", "+psubscribe", "+hello")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?ping_interval=50ms")
+	c := open(t, strings.Replace(server.URL(), "://", "://bob:secret@", 1)+"?ping_interval=2s&read_timeout=10s&write_timeout=10s") // longer than a busy machine rests
 	r := newRecorder()
 	subscribe(t, c, r, brokers.Subscription{Name: "named", Channels: []string{"a.b"}})
 	rejected := func() int {
@@ -298,7 +300,7 @@ func TestAUserWhoMayOnlyPublishAndSubscribeNeedsNothingElse(t *testing.T) {
 		return n
 	}
 	start := rejected()
-	eventually(t, 5*time.Second, "pings are refused", func() bool { return rejected() >= start+4 })
+	eventually(t, 30*time.Second, "more pings are refused than two intervals have", func() bool { return rejected() >= start+3 })
 	if err := c.Publish(t.Context(), messages(1, "a.b")); err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,9 @@ func (s *session) confirm() error {
 			early = append(early, p.message)
 			continue
 		case pushStatus:
-			s.answered()
+			if named {
+				s.answered()
+			}
 		}
 		named = true // the reply to CLIENT SETNAME came first, and a user who may not set it has no name
 	}
@@ -181,13 +183,14 @@ func (s *session) watch(ctx context.Context) {
 	t := time.NewTimer(s.interval)
 	defer t.Stop()
 	asked := time.Now()
+	q := quiet{interval: s.interval, due: asked.Add(s.interval)}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		silence := time.Since(s.lastByte())
+		silence := q.since(s.lastByte(), time.Now())
 		if silence >= 2*s.interval {
 			s.silent.Store(true)
 			s.interrupt()
@@ -197,8 +200,31 @@ func (s *session) watch(ctx context.Context) {
 			asked = time.Now()
 			s.ask(ctx)
 		}
-		t.Reset(min(2*s.interval-silence, s.interval-time.Since(asked)))
+		next := min(2*s.interval-silence, s.interval-time.Since(asked))
+		q.due = time.Now().Add(next)
+		t.Reset(next)
 	}
+}
+
+// A quiet measures for how long a server has been silent.
+//
+// Suppose this process stands still for a while, because its virtual machine does or the processors have other things to do: when
+// it goes on, what the server has sent meanwhile is there and has not been read. That time is nobody's silence.
+type quiet struct {
+	interval time.Duration
+	due      time.Time // when since is to be called next
+	awake    time.Time // when this process went on after it was late by much
+}
+
+// since returns for how long the server has been silent, of what this process was there to hear.
+func (q *quiet) since(lastByte, now time.Time) time.Duration {
+	if now.Sub(q.due) > q.interval/4 {
+		q.awake = now
+	}
+	if lastByte.Before(q.awake) {
+		lastByte = q.awake
+	}
+	return now.Sub(lastByte)
 }
 
 // ask writes a PING, unless too many have not been answered yet.

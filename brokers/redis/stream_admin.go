@@ -76,8 +76,9 @@ func (c *stream) provisionGroup(ctx context.Context, g brokers.GroupProvision, c
 }
 
 // Lag returns the lag of a group: see brokers.Lagger. What waits to be delivered again counts as pending.
-func (c *stream) Lag(ctx context.Context, group string, channels []string) (out []brokers.Lag, err error) {
-	err = c.call(ctx, func(ctx context.Context) error {
+func (c *stream) Lag(ctx context.Context, group string, channels []string) ([]brokers.Lag, error) {
+	got := make(chan []brokers.Lag, 1) // the call may outlive us
+	err := c.call(ctx, func(ctx context.Context) error {
 		var list []brokers.Lag
 		for _, channel := range channels {
 			lag, ok, err := c.lag(ctx, group, channel)
@@ -88,13 +89,13 @@ func (c *stream) Lag(ctx context.Context, group string, channels []string) (out 
 				list = append(list, lag)
 			}
 		}
-		out = list
+		got <- list
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	return <-got, nil
 }
 
 func (c *stream) lag(ctx context.Context, group, channel string) (lag brokers.Lag, ok bool, err error) {

@@ -35,7 +35,7 @@ func TestAnHourThatTheServersClockJumpsIsNotNoticed(t *testing.T) {
 			}
 			settle(t, named(r, "at once"), brokers.Redeliver, wait/4)
 
-			eventually(t, 60*time.Second, "the retry comes", func() bool { return count("soon") == 2 })
+			eventually(t, 60*time.Second, "the retry comes", func() bool { return count("soon") >= 2 })
 			if took := time.Since(parked); took < wait {
 				t.Errorf("the retry that has to wait for %v came after %v", wait, took)
 			}

@@ -17,9 +17,9 @@ var always = testbroker.RedisOptions{Args: []string{"--appendonly", "yes", "--ap
 
 func TestTheStreamDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.StartRedis(t, always)
-	h := streamHarness(t, server, "?lease=5s")
+	h := streamHarness(t, server, "?lease=5s&read_timeout=5s&write_timeout=5s")
 	h.Lease = 5 * time.Second
-	h.Consume = brokertest.Reexec("redis+stream://" + server.Addr() + "?lease=5s")
+	h.Consume = brokertest.Reexec("redis+stream://" + server.Addr() + "?lease=5s&read_timeout=5s&write_timeout=5s")
 	h.Delete = map[string]func(channel, group string) error{
 		"stream": func(channel, _ string) error {
 			_, err := server.Do(context.Background(), "DEL", streamOf(channel))
@@ -60,7 +60,7 @@ func streamHarness(t *testing.T, server *testbroker.Redis, query string) brokert
 			}
 			return proxy.SetMode(testbroker.Forward)
 		},
-		Patience:         15 * time.Second,
+		Patience:         30 * time.Second,
 		IgnoreGoroutines: []string{"miniredis", "testbroker"},
 	}
 	if server.Real() {

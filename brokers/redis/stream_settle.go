@@ -41,15 +41,10 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 		m.release(all) // what could not be settled comes again when its lease has run out
 		done <- err
 	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			return err
-		}
-		return wrong
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := outcome(ctx, done); err != nil {
+		return err
 	}
+	return wrong
 }
 
 // bills sorts settlements by source, and takes their leases for over.

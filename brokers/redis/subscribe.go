@@ -145,10 +145,13 @@ func (r *receiver) ready() {
 	r.lost = outage{}
 }
 
-func (r *receiver) reportGap() {
+// reportGap reports what is lost by now, and returns up to when that is.
+func (r *receiver) reportGap() (until time.Time) {
+	until = time.Now()
 	r.queue.Gap(brokers.Gap{
-		Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: r.lost.err,
+		Since: r.lost.since, Until: until, Reason: brokers.GapReconnect, Missed: -1, Err: r.lost.err,
 	})
+	return until
 }
 
 // reportRefusal tells of an outage that will not end by itself before it has ended. The rest of it is another gap.
@@ -157,8 +160,7 @@ func (r *receiver) reportRefusal(err error) {
 		return
 	}
 	r.lost.err, r.lost.refusal = err, err.Error()
-	r.reportGap()
-	r.lost.since = time.Now()
+	r.lost.since = r.reportGap()
 }
 
 // receive takes one message of the subscription.

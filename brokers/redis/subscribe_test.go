@@ -20,11 +20,12 @@ import (
 func TestAnIdleSubscriptionStaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	server := testbroker.RealRedis(t)
-	c := open(t, server.URL()+"?read_timeout=250ms&ping_interval=500ms")
+	// The handshake's read_timeout ends long before the first PING, and two intervals are longer than a busy machine rests.
+	c := open(t, server.URL()+"?read_timeout=1s&ping_interval=4s")
 	r := newRecorder()
 	subscribe(t, c, r, brokers.Subscription{Name: "idle", Channels: []string{"a.b", "c.*"}})
 	start := calls(t, server, "ping")
-	eventually(t, 10*time.Second, "eight pings", func() bool { return calls(t, server, "ping") >= start+8 })
+	eventually(t, 30*time.Second, "a ping", func() bool { return calls(t, server, "ping") >= start+1 })
 	if gaps := r.gaps(); len(gaps) > 0 {
 		t.Errorf("an idle subscription reported %+v", gaps)
 	}
@@ -116,8 +117,8 @@ func TestAHalfOpenConnectionIsNoticedWithinTenSeconds(t *testing.T) {
 	c := open(t, proxy.URL())
 	r := newRecorder()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{"a.b"}})
-	cut := time.Now()
 	proxy.HalfOpen()
+	cut := time.Now()
 	if inject(t, server, "a.b", "lost") != 1 {
 		t.Fatal("the server noticed")
 	}
@@ -126,7 +127,7 @@ func TestAHalfOpenConnectionIsNoticedWithinTenSeconds(t *testing.T) {
 	inject(t, server, "a.b", "after")
 	eventually(t, 5*time.Second, "messages arrive again", func() bool { return r.has("after") })
 	g := r.gaps()[0]
-	if g.Since.After(cut.Add(100*time.Millisecond)) || g.Reason != brokers.GapReconnect || r.has("lost") {
+	if g.Since.After(cut) || g.Reason != brokers.GapReconnect || r.has("lost") {
 		t.Errorf("%+v", g)
 	}
 }
@@ -255,7 +256,7 @@ func TestARefusalAfterAGoodStartIsAGapAndTriedAgain(t *testing.T) {
 	}
 	setUser(">secret")
 	eventually(t, 5*time.Second, "the rest of the gap", func() bool { return len(r.gaps()) == 2 })
-	if g := r.gaps(); g[1].Since.Sub(g[0].Until).Abs() > 100*time.Millisecond {
+	if g := r.gaps(); !g[1].Since.Equal(g[0].Until) {
 		t.Errorf("between the gaps are %v", g[1].Since.Sub(g[0].Until))
 	}
 	inject(t, server, "a.b", "after")
@@ -341,7 +342,7 @@ func TestCloseReturnsByItsDeadlineWhereTheSinkNeverDoes(t *testing.T) {
 	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close: %v", err)
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > within(5*time.Second) {
 		t.Errorf("Close took %v", d)
 	}
 	close(r.block)
@@ -397,8 +398,14 @@ func TestAThousandOpensAndClosesLeaveNothingBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := goleak.Find(ignore); err != nil {
-		t.Error(err)
+	var leaked error
+	for deadline := time.Now().Add(30 * time.Second); ; { // Find alone waits for less than half a second
+		if leaked = goleak.Find(ignore); leaked == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if leaked != nil {
+		t.Error(leaked)
 	}
 	eventually(t, 5*time.Second, fmt.Sprintf("%d descriptors as before", before), func() bool {
 		return descriptors(t) <= before+2 // the runtime and the server in this process may hold a few more

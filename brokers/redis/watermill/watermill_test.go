@@ -22,7 +22,7 @@ func TestTheDriverKeepsItsPromisesWithWatermillsEntries(t *testing.T) {
 	server := testbroker.StartRedis(t, always)
 	brokertest.Run(t, brokertest.Harness{
 		Open: func(ctx context.Context) (brokers.Conn, error) {
-			return brokers.Open(ctx, "redis+stream://"+server.Addr()+"?lease=3s&format=watermill")
+			return brokers.Open(ctx, "redis+stream://"+server.Addr()+"?lease=5s&read_timeout=5s&write_timeout=5s&format=watermill")
 		},
 		Carries: brokertest.AllFields,
 		Inject: func(channel string, body []byte) error {
@@ -61,7 +61,7 @@ func TestAWatermillServiceIsAPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	defer func() { _ = conn.Close(ctx) }()
 
