@@ -21,14 +21,14 @@ func TestMain(m *testing.M) { brokertest.Main(context.Background(), m) }
 
 func TestTheCoreDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.AnyNATS(t, testbroker.NATSOptions{})
-	h := harness(t, server, "nats://", "?ping_interval=1s&buffer_messages=5000")
+	h := harness(t, server, "nats://", "?ping_interval=4s&buffer_messages=5000")
 	h.Carries = brokertest.Fields{Key: true, Headers: true}
 	brokertest.Run(t, h)
 }
 
 func TestTheJetStreamDriverKeepsItsPromises(t *testing.T) {
 	server := testbroker.AnyNATS(t, testbroker.NATSOptions{JetStream: true})
-	h := harness(t, server, "nats+js://", "?ping_interval=1s&ack_wait=5s")
+	h := harness(t, server, "nats+js://", "?ping_interval=4s&ack_wait=5s")
 	h.Carries = brokertest.Fields{ID: true, Type: true, Key: true, Headers: true}
 	h.Lease = 5 * time.Second
 	h.AcksInMemory = time.Second // nats-server writes a consumer's state ten times a second, and later on a busy machine
@@ -95,7 +95,7 @@ func harness(t *testing.T, server *testbroker.NATS, scheme, query string) broker
 		Kill:             server.Kill,
 		Restart:          func() error { return server.Restart(context.Background()) },
 		Cut:              func() error { return cut(proxy) },
-		Patience:         15 * time.Second,
+		Patience:         30 * time.Second,
 		IgnoreGoroutines: []string{"nats-server", "testbroker", "server.(*"},
 	}
 	if server.Real() {

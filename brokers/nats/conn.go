@@ -97,12 +97,7 @@ func (c *base) Ping(ctx context.Context) error {
 		}
 		done <- err
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(ctx, done)
 }
 
 // disconnect ends the sessions, and with them what the goroutines of calls that gave up are waiting for.
@@ -121,13 +116,27 @@ func (c *base) disconnect(ctx context.Context) error {
 func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
-		return nil
-	default:
-	}
-	select {
-	case <-done:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		select {
+		case <-done: // both have
+		default:
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// outcome returns what done yields, or ctx's error where ctx ended first.
+func outcome(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-done: // suppose both were there: what is done must not be reported as given up
+			return err
+		default:
+			return ctx.Err()
+		}
 	}
 }

@@ -35,12 +35,7 @@ func (c *jet) manage(ctx context.Context, f func(ctx context.Context, js jetstre
 		}
 		done <- err
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(ctx, done)
 }
 
 // manage calls f, whose context ends with the first denial of a request to JetStream.

@@ -78,12 +78,7 @@ func (m *member) answer(ctx context.Context, answers []answer) error {
 		defer m.conn.execs.Leave()
 		done <- m.sendUntilRead(ctx, answers)
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(ctx, done)
 }
 
 // sendUntilRead sends answers, over one session after the other, until the server has read them. An answer that is read twice

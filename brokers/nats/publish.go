@@ -77,6 +77,11 @@ func (c *core) Publish(ctx context.Context, msgs []brokers.Message) error {
 	case <-p.done:
 		return c.finish(p)
 	case <-t.C:
+	}
+	select {
+	case <-p.done: // also
+		return c.finish(p)
+	default:
 		return p.abandon(ctx.Err()) // the client may still read the messages: p is never used again
 	}
 }

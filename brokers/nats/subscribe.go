@@ -98,8 +98,7 @@ func (r *receiver) failed(err error) error {
 	case r.lost.refusal != err.Error():
 		// The outage will not end by itself: say so before it has ended. The rest of it is another gap.
 		r.lost.err, r.lost.refusal = err, err.Error()
-		r.reportGap()
-		r.lost.since = time.Now()
+		r.lost.since = r.reportGap()
 	}
 	return nil
 }
@@ -139,15 +138,23 @@ func (r *receiver) listen(ctx context.Context, s *session) error {
 			r.handOver()
 			r.overflown(drops.count())
 		case <-s.over:
-			r.drain(in)
-			r.overflown(drops.count())
-			r.lost = outage{since: s.wire.lastHeard(), err: s.err}
+			r.end(s, in, drops)
 			return nil
 		case <-ctx.Done():
-			r.drain(in)
-			r.overflown(drops.count())
+			r.end(s, in, drops)
 			return nil
 		}
+	}
+}
+
+// end takes what has come over a session, and notes since when messages may have been missed where the session is over.
+func (r *receiver) end(s *session, in <-chan *natsgo.Msg, drops *dropCounter) {
+	r.drain(in)
+	r.overflown(drops.count())
+	select {
+	case <-s.over:
+		r.lost = outage{since: s.wire.lastHeard(), err: s.err}
+	default:
 	}
 }
 
@@ -203,12 +210,15 @@ func (r *receiver) ready() {
 	r.lost = outage{}
 }
 
-func (r *receiver) reportGap() {
+// reportGap reports what is lost by now, and returns up to when that is.
+func (r *receiver) reportGap() (until time.Time) {
 	err := r.lost.err
 	if err == nil {
 		err = errSessionOver
 	}
-	r.queue.Gap(brokers.Gap{Since: r.lost.since, Until: time.Now(), Reason: brokers.GapReconnect, Missed: -1, Err: err})
+	until = time.Now()
+	r.queue.Gap(brokers.Gap{Since: r.lost.since, Until: until, Reason: brokers.GapReconnect, Missed: -1, Err: err})
+	return until
 }
 
 // overflown reports what the client has dropped because the receiver was not quick enough.
