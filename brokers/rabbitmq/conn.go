@@ -138,12 +138,7 @@ func (c *conn) exec(ctx context.Context, f func() error) error {
 		defer c.execs.Leave()
 		done <- f()
 	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return outcome(ctx, done)
 }
 
 // Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects: what is not settled then is given
@@ -195,13 +190,27 @@ func (c *conn) disconnect(ctx context.Context) error {
 func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
-		return nil
-	default:
-	}
-	select {
-	case <-done:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		select {
+		case <-done: // both have
+		default:
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// outcome returns what done yields, or ctx's error where ctx ended first.
+func outcome(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-done: // suppose both were there: what is done must not be reported as given up
+			return err
+		default:
+			return ctx.Err()
+		}
 	}
 }

@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,14 @@ func TestAServerThatTakesNoMessagesSlowsNobodyAndTakesAcks(t *testing.T) {
 		}
 	})
 	alarm(t, t.Context(), s, "0.0000001")
+	n := 100
+	eventually(t, 30*time.Second, "the server says that it takes none", func() bool { // with the first that it is sent
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		n++
+		err := c.Publish(ctx, numbered(n, 1, "alarm.b")) // which nobody reads
+		return err != nil && strings.Contains(err.Error(), "connection.blocked")
+	})
 	began := time.Now()
 	var last error
 	for i := range 4 {
@@ -41,7 +50,7 @@ func TestAServerThatTakesNoMessagesSlowsNobodyAndTakesAcks(t *testing.T) {
 			t.Fatal("a message is confirmed although the alarm is on")
 		}
 	}
-	if took := time.Since(began); took > 4*(200*time.Millisecond+3*time.Second) {
+	if took := time.Since(began); took > 4*(200*time.Millisecond+8*time.Second) {
 		t.Errorf("four calls of 200 ms took %v", took)
 	}
 	for i := range 3 {
@@ -49,7 +58,7 @@ func TestAServerThatTakesNoMessagesSlowsNobodyAndTakesAcks(t *testing.T) {
 			t.Errorf("message %d is %v, want not sent: the server said that it takes none (%v)", i, o, last)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	d := r.deliveries()[0]
 	if err := d.Settler.Settle(ctx, []brokers.Settlement{{Token: d.Token}}); err != nil {
@@ -164,7 +173,7 @@ func TestAHandlerThatOutlivesItsConnectionRunsOnce(t *testing.T) {
 	s := server(t)
 	proxy := testbroker.StartProxy(t, s.Addr())
 	_, exchange := fresh(t, s)
-	c := open(t, "amqp://"+proxy.Addr()+quick+"&exchange="+exchange)
+	c := open(t, "amqp://"+proxy.Addr()+calm+"&exchange="+exchange)
 	r := newRecorder()
 	r.keep = true
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})

@@ -24,7 +24,7 @@ func open(tb testing.TB, url string) brokers.Conn {
 
 func closeConn(tb testing.TB, c brokers.Conn) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), within(5*time.Second))
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		tb.Errorf("Close: %v", err)

@@ -73,18 +73,31 @@ func (p *pipe) watch(returns <-chan amqp.Return, closed <-chan *amqp.Error) {
 			}
 			p.back(&r)
 		case done := <-p.sync:
-			for len(returns) > 0 {
-				r := <-returns
-				p.back(&r)
-			}
+			p.allBack(returns)
 			close(done)
 		case err := <-closed:
+			p.allBack(returns) // suppose one was left: a message that nobody wanted would count as one that was taken
 			p.err = errSessionOver
 			if err != nil {
 				p.err = err
 			}
 			close(p.over)
 			p.session.wire.abort()
+			return
+		}
+	}
+}
+
+// allBack notes what was returned by now.
+func (p *pipe) allBack(returns <-chan amqp.Return) {
+	for {
+		select {
+		case r, ok := <-returns:
+			if !ok {
+				return
+			}
+			p.back(&r)
+		default:
 			return
 		}
 	}

@@ -58,7 +58,7 @@ func (c *conn) publish(ctx context.Context, p *publication) error {
 		defer c.execs.Leave()
 		p.send()
 		<-pipe.turn
-		if p.begun.Load()&abandonedBit != 0 {
+		if p.begun.Or(writtenBit)&abandonedBit != 0 {
 			p.forget()
 		}
 		close(p.done)
@@ -108,11 +108,15 @@ type publication struct {
 	why    error
 	failed []brokers.MessageError
 	timer  *time.Timer // runs from ctx's end on
-	// begun counts the messages whose writing may have begun; abandonedBit says that no further one may.
+	// begun counts the messages whose writing may have begun; abandonedBit says that no further one may, writtenBit that nothing
+	// more is to be written.
 	begun atomic.Uint64
 }
 
-const abandonedBit = 1 << 63
+const (
+	abandonedBit = 1 << 63
+	writtenBit   = 1 << 62
+)
 
 // send gives the messages to the client.
 func (p *publication) send() {
@@ -216,6 +220,11 @@ func (p *publication) await(confirm *amqp.DeferredConfirmation) bool {
 		return true
 	case <-p.timer.C:
 		p.timer.Reset(0) // for those that follow
+	}
+	select {
+	case <-confirm.Done(): // also
+		return true
+	default:
 		return false
 	}
 }
@@ -274,9 +283,13 @@ func (p *publication) admit(to int) bool {
 }
 
 // abandon returns what is known of a publication whose client does not return. No message is given to it from now on
-// that was not yet, so that NotSent is certain.
+// that was not yet, so that NotSent is certain. Where the client has returned at this moment, the outcome is that of finish.
 func (p *publication) abandon(err error) error {
-	begun := int(p.begun.Or(abandonedBit) &^ abandonedBit)
+	before := p.begun.Or(abandonedBit)
+	if before&writtenBit != 0 {
+		return p.finish()
+	}
+	begun := int(before)
 	failed := make([]brokers.MessageError, len(p.parcels))
 	for i := range failed {
 		failed[i] = brokers.MessageError{Index: i, Outcome: brokers.NotSent, Err: err}

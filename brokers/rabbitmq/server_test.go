@@ -25,7 +25,7 @@ var exchanges atomic.Int64
 func fresh(t *testing.T, s *testbroker.RabbitMQ) (url, exchange string) {
 	t.Helper()
 	exchange = fmt.Sprintf("t%d-%d", time.Now().UnixNano(), exchanges.Add(1))
-	return "amqp://" + s.Addr() + quick + "&exchange=" + exchange, exchange
+	return "amqp://" + s.Addr() + calm + "&exchange=" + exchange, exchange
 }
 
 // manage calls f with a channel of a client of its own.
@@ -318,7 +318,7 @@ func TestAServiceWithoutTheRightToCreateUsesWhatWasProvisioned(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	_, exchange := fresh(t, s)
-	bob := "amqp://" + testbroker.RabbitReader + ":" + testbroker.RabbitPassword + "@" + s.Addr() + quick + "&exchange=" + exchange
+	bob := "amqp://" + testbroker.RabbitReader + ":" + testbroker.RabbitPassword + "@" + s.Addr() + calm + "&exchange=" + exchange
 	c := open(t, bob+"&create=false")
 	sub := brokers.Subscription{Name: "s", Group: "g", Channels: []string{"made.a", "made.b"}}
 	if err := c.Subscribe(t.Context(), sub, newRecorder()); err == nil || c.Retryable(err) {
@@ -332,7 +332,7 @@ func TestAServiceWithoutTheRightToCreateUsesWhatWasProvisioned(t *testing.T) {
 	if err := may.(brokers.Provisioner).Provision(t.Context(), p); err == nil || may.Retryable(err) {
 		t.Fatalf("it may create nothing: %v", err)
 	}
-	alice := "amqp://" + testbroker.RabbitUser + ":" + testbroker.RabbitPassword + "@" + s.Addr() + quick + "&exchange=" + exchange
+	alice := "amqp://" + testbroker.RabbitUser + ":" + testbroker.RabbitPassword + "@" + s.Addr() + calm + "&exchange=" + exchange
 	operator := open(t, alice)
 	for range 2 {
 		if err := operator.(brokers.Provisioner).Provision(t.Context(), p); err != nil {
