@@ -47,13 +47,13 @@ func harness(t *testing.T, server *testbroker.Kafka) brokertest.Harness {
 		},
 		Server:           brokertest.Server{Scheme: "kafka", Version: server.Version(), Real: server.Real()},
 		Carries:          brokertest.AllFields,
-		Patience:         40 * time.Second,
+		Patience:         90 * time.Second,
 		IgnoreGoroutines: []string{"kfake", "testbroker", "TestTheDriverKeepsItsPromises"},
 	}
 }
 
 func deleteTopic(server *testbroker.Kafka, topic string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	transport := &kafkago.Transport{}
 	defer transport.CloseIdleConnections()
@@ -69,7 +69,7 @@ func deleteTopic(server *testbroker.Kafka, topic string) error {
 func inject(ctx context.Context, server *testbroker.Kafka, topic string, rec kafkago.Record) error {
 	transport := &kafkago.Transport{}
 	defer transport.CloseIdleConnections()
-	client := &kafkago.Client{Addr: kafkago.TCP(server.Addr()), Timeout: 10 * time.Second, Transport: transport}
+	client := &kafkago.Client{Addr: kafkago.TCP(server.Addr()), Timeout: 30 * time.Second, Transport: transport}
 	created, err := client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{
 		Topics: []kafkago.TopicConfig{{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}},
 	})
