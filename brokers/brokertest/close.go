@@ -87,8 +87,8 @@ func closeWithoutBroker(w *world) {
 	w.await("Subscribe returns after Close", w.h.Patience, sub.done)
 }
 
-// soon bounds a Close that has nothing to wait for.
-func (w *world) soon() time.Duration { return min(3*time.Second, w.h.Patience) }
+// soon bounds a Close that has nothing to wait for: below the ten seconds of a client that waits for its idle reader.
+func (w *world) soon() time.Duration { return min(8*time.Second, w.h.Patience) }
 
 func closeTwice(w *world) {
 	conn := w.open()
@@ -200,7 +200,7 @@ func (w *world) closesBy(conn brokers.Conn, limit time.Duration) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, limit)
 	defer cancel()
-	_ = w.do("Close returns by its deadline", limit+promptly, func() error { return conn.Close(ctx) })
+	_ = w.do("Close returns by its deadline", limit+w.promptly(), func() error { return conn.Close(ctx) })
 }
 
 func closeLeavesOthers(w *world) {

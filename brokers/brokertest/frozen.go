@@ -73,7 +73,7 @@ func frozenPublish(w *world) {
 	for range 3 {
 		batch := w.messages(10, ch)
 		ctx, cancel := context.WithTimeout(w.ctx, limit)
-		err := w.do("Publish returns with its context", limit+promptly, func() error { return conn.Publish(ctx, batch) })
+		err := w.do("Publish returns with its context", limit+w.promptly(), func() error { return conn.Publish(ctx, batch) })
 		cancel()
 		for i, o := range w.outcomes(len(batch), err) {
 			if o != brokers.NotSent && o != brokers.Unknown {
@@ -93,7 +93,7 @@ func frozenClose(w *world) {
 	const limit = 300 * time.Millisecond
 	ctx, cancel := context.WithTimeout(w.ctx, limit)
 	defer cancel()
-	_ = w.do("Close returns by its deadline", limit+promptly, func() error { return conn.Close(ctx) })
+	_ = w.do("Close returns by its deadline", limit+w.promptly(), func() error { return conn.Close(ctx) })
 	w.await("Subscribe returns after Close", w.h.Patience, sub.done)
 }
 

@@ -131,7 +131,7 @@ func (w *world) publishThrough(conn brokers.Conn, ch string) (taken []brokers.Me
 	for range 5 {
 		batch := w.messages(10, ch)
 		ctx, cancel := context.WithTimeout(w.ctx, 2*brief)
-		err := w.do("Publish returns on a disturbed broker", 2*brief+promptly, func() error {
+		err := w.do("Publish returns on a disturbed broker", 2*brief+w.promptly(), func() error {
 			return conn.Publish(ctx, batch)
 		})
 		cancel()

@@ -78,7 +78,7 @@ type Harness struct {
 	// again. Nil means all of them; in full size all of them run in any case.
 	Short func(Case) bool
 
-	// Patience is the longest wait for what must come. 0 means 10 s.
+	// Patience is the longest wait for what must come. 0 means 30 s.
 	Patience time.Duration
 
 	// IgnoreGoroutines are parts of stacks of goroutines that outlive a connection rightly, such as those of a server
@@ -116,7 +116,7 @@ func (h Harness) withDefaults() Harness {
 		h.Backlog = 20_000
 	}
 	if h.Patience == 0 {
-		h.Patience = 10 * time.Second
+		h.Patience = 30 * time.Second
 	}
 	if h.watch == 0 {
 		h.watch = brief
