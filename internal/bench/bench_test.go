@@ -179,7 +179,7 @@ func TestACallThatComesLateIsHeldAgainstItWhereItCountsFromWhenItWasDue(t *testi
 }
 
 func TestPacesCallEachTimeAndCatchUpAfterALateCall(t *testing.T) {
-	const interval, late = time.Millisecond, 20 * time.Millisecond
+	const interval, late = 5 * time.Millisecond, 100 * time.Millisecond
 	for name, pace := range map[string]func(int, time.Duration, func(int) error) error{"spin": spin, "tick": tick} {
 		var at []int64
 		start := now()
@@ -203,8 +203,15 @@ func TestPacesCallEachTimeAndCatchUpAfterALateCall(t *testing.T) {
 		if took := since(start); took < 29*interval {
 			t.Errorf("%s: 30 calls took %v, that is too fast", name, took)
 		}
-		if wait := time.Duration(at[20] - at[3]); wait > 17*interval {
-			t.Errorf("%s: after a late call the pace is not caught up with: %v", name, wait)
+		// Suppose the machine rests while the pace is caught up with: one call is late, and the others are not waited for.
+		waited := 0
+		for i := 4; i <= 20; i++ {
+			if time.Duration(at[i]-at[i-1]) >= interval*9/10 {
+				waited++
+			}
+		}
+		if waited > 8 {
+			t.Errorf("%s: after a late call the pace is not caught up with: %d of 17 calls were waited for", name, waited)
 		}
 	}
 }

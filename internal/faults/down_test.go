@@ -23,7 +23,7 @@ func downRedis(t *testing.T) *testbroker.Redis {
 func TestAServiceStartsWhileRedisIsDownAndGoesOnWhenItAppears(t *testing.T) {
 	const events = 3000
 	redis := downRedis(t)
-	books := newWitness(t, redis.URL(), events)
+	books := newWitness(t, redis.PatientURL(), events)
 	w := newWorld(t, books, bus.Config{}, bus.Hooks{})
 	y := newTally("all", events, "user_service.events.all")
 	w.count(y)

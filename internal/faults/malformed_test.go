@@ -70,7 +70,7 @@ func TestForeignAndMalformedMessagesAreCountedAndHarmNoneOfTheirNeighbours(t *te
 	var mu sync.Mutex
 	told := map[brokers.Reason]int64{}
 	bodies := map[uint64]int{} // what the hook was given, less what was sent
-	w := newWorld(t, connect(t, redis.URL()), bus.Config{}, bus.Hooks{Malformed: func(m bus.Malformed) {
+	w := newWorld(t, connect(t, redis.PatientURL()), bus.Config{}, bus.Hooks{Malformed: func(m bus.Malformed) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[m.Reason]++

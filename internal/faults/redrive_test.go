@@ -30,7 +30,7 @@ func TestRedriver(t *testing.T) {
 	}
 	b := open(t, bus.Config{URL: url})
 	_, err := deadletter.Redrive(t.Context(), b.DeadLetters(), deadletter.ToChannel(b.Send), deadletter.RedriveOptions{
-		Batch: redriveBatch, Rate: 5000, // so that it is killed before it is done
+		Batch: redriveBatch, Rate: 1000, // so that it is killed before it is done, also on a busy machine
 	})
 	if err != nil {
 		t.Fatal(err)

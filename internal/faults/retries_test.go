@@ -88,8 +88,8 @@ func TestRetriesOnRealBrokers(t *testing.T) {
 			}
 			bad := about("bad")
 			bad.ID = "bad"
-			emitAll(t, b, bad)
 			start := time.Now()
+			emitAll(t, b, bad)
 			for i := range events {
 				emitAll(t, b, about(fmt.Sprint("user:", i)))
 			}
