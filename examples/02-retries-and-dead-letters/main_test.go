@@ -15,7 +15,7 @@ the mail server is up again; its letters are sent to the mailer, and to nobody e
 `
 
 func TestTheProgramTellsItsStory(t *testing.T) {
-	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).URL()} {
+	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).PatientURL()} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
 			if err := run(t.Context(), &out, url); err != nil {

@@ -23,7 +23,7 @@ const want = `1,000 users register; the mail server is slow with some, and refus
 `
 
 func TestTheServiceSaysHowItFares(t *testing.T) {
-	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).URL()} {
+	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).PatientURL()} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
 			s := &service{url: url, addr: "127.0.0.1:0"}

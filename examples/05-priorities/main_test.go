@@ -10,7 +10,7 @@ import (
 )
 
 func TestTheUrgentGoFirstAndNobodyStarves(t *testing.T) {
-	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).URL()} {
+	for name, url := range map[string]string{"memory": "memory://", "redis": testbroker.AnyRedis(t).PatientURL()} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
 			if err := run(t.Context(), &out, url); err != nil {

@@ -229,7 +229,7 @@ func TestTheyNoticeASilentConnection(t *testing.T) {
 
 func open(t *testing.T, url string) *bus.Bus {
 	t.Helper()
-	b, err := bus.Open(t.Context(), url)
+	b, err := bus.Open(t.Context(), url+"?read_timeout=30s&write_timeout=30s")
 	if err != nil {
 		t.Fatal(err)
 	}

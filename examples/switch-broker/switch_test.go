@@ -14,7 +14,7 @@ import (
 // servers are where the URLs of each scheme come from: a real server where there is one, else one in this process.
 var servers = map[string]func(*testing.T) string{
 	"memory": func(*testing.T) string { return defaultURL },
-	"redis":  func(t *testing.T) string { return testbroker.AnyRedis(t).URL() },
+	"redis":  func(t *testing.T) string { return testbroker.AnyRedis(t).PatientURL() },
 	"rediss": nil, // redis over TLS
 	"redis+stream": func(t *testing.T) string {
 		return strings.Replace(testbroker.AnyRedis(t).URL(), "redis://", "redis+stream://", 1)
