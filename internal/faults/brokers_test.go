@@ -193,6 +193,10 @@ func oneFault(t *testing.T, healthy, victim server, who string, f fault) {
 	}
 	emit(calm+outage, after)
 	w.quiet()
+	eventually(t, patience, "the healthy broker's events are handled, those that are on their way, too", func() bool {
+		s := w.Stats().Subscriptions["all"]
+		return s.Handled >= int64(events) || s.Gaps > 0
+	})
 	n := samples()
 	st := w.Stats()
 	if s := st.Subscriptions["all"]; s.Handled != int64(events) || s.Gaps > 0 {
@@ -307,6 +311,13 @@ func fallBack(t *testing.T, f fault) {
 	back := emitUntil("the broker is sent to again", func(s bus.BrokerStats) bool { return !s.Unavailable })
 	more := w.Stats().Brokers["audit"].Published.Confirmed + 1000
 	emitUntil("1,000 more are confirmed", func(s bus.BrokerStats) bool { return s.Published.Confirmed >= more })
+	w.quiet()
+	eventually(t, patience, "what is on its way is handled", func() bool {
+		st := w.Stats()
+		audit := st.Brokers["audit"].Published
+		all := int64(both.len())+audit.Dropped[bus.DropUnconfirmed] >= int64(n) || st.Subscriptions["security"].Gaps > 0
+		return all && int64(onMain.len()) >= audit.FellBack
+	})
 	w.quiet()
 	st := w.Stats()
 	audit := st.Brokers["audit"]

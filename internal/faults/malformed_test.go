@@ -129,6 +129,11 @@ func TestForeignAndMalformedMessagesAreCountedAndHarmNoneOfTheirNeighbours(t *te
 		eventually(t, patience, "the good ones are "+
 			"handled", func() bool { return good.count.Load() >= min(limit, int64(foreign)) })
 	}
+	eventually(t, patience, "every bad one is counted, and the hook has been told", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Equal(sub.Stats().Malformed, want) && maps.Equal(told, want)
+	})
 	w.quiet()
 	w.shut()
 

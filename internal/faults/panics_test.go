@@ -177,7 +177,9 @@ func TestPanicsInTheUsersCodeAreContainedCountedAndLoggedWithTheirStackOnce(t *t
 			t.Fatal(err)
 		}
 	}
-	eventually(t, patience, "the good ones are handled", func() bool { return good.Load() == each })
+	eventually(t, patience, "the good ones are handled, and what is none is counted", func() bool {
+		return good.Load() == each && sub.Stats().Malformed["syntax"] == each
+	})
 	w.quiet()
 
 	// With the server gone, the lane is full at once, and a gap follows.
