@@ -27,8 +27,8 @@ const (
 // that fails while it is open or half open, or by whose failure it opens, keeps its attempts and is tried again, after the others
 // that are ready. Where it opens by the failure of one event again, though another one has closed it in between, that event fails by
 // itself, and has used up an attempt. So an event that always fails cannot keep it open while others succeed, nor open it for ever.
-// As long as it is the only one that can be tried, it looks like an outage and is not given up: a handler that knows better returns
-// [Permanent], and Only leaves out the errors that are no outage.
+// As long as it is the only one that can be tried, it looks like an outage and is not given up before GiveUp: a handler that knows
+// better returns [Permanent], and Only leaves out the errors that are no outage.
 //
 // A shutdown does not wait for it.
 type BreakerPolicy struct {
@@ -38,6 +38,10 @@ type BreakerPolicy struct {
 	Within time.Duration
 	// Pause is how long it is open. Default DefaultBreakerPause.
 	Pause time.Duration
+	// GiveUp is for how long an event may fail while it is open or half open, from the first such failure on. The next one after that
+	// time is given up, with [ErrGivenUp], and is kept as a dead letter. In an outage that is longer that is at most one event in each
+	// pause. Without it, and by default, an event waits for as long as it takes. A restart begins anew.
+	GiveUp time.Duration
 	// Only are the errors that count, by the names that [WithError] gave them, "timeout" and "panic" besides; empty means all. What
 	// is Permanent or Drop never counts: the handler has found out about the event what it has to know.
 	Only []string
@@ -45,6 +49,9 @@ type BreakerPolicy struct {
 
 // NoBreaker is the policy of a subscription in a configuration that turns off the one of the code.
 var NoBreaker = BreakerPolicy{Failures: -1}
+
+// ErrGivenUp is found by errors.Is in the error of an event that has failed for [BreakerPolicy].GiveUp under an open breaker.
+var ErrGivenUp = errors.New("given up under an open breaker")
 
 // maxFailures bounds the failures that are remembered.
 const maxFailures = 10_000
@@ -56,6 +63,9 @@ func (p BreakerPolicy) Text() string {
 	}
 	p = p.orDefaults()
 	text := fmt.Sprintf("%d failures in %v, pause %v", p.Failures, p.Within, p.Pause)
+	if p.GiveUp > 0 {
+		text += fmt.Sprintf(", give up %v", p.GiveUp)
+	}
 	if len(p.Only) > 0 {
 		text += ", only " + strings.Join(p.Only, " or ")
 	}
@@ -66,6 +76,7 @@ func (p BreakerPolicy) Text() string {
 //
 //	5 failures in 10s         how many attempts have to fail within which time
 //	pause 30s                 how long no event is handed out
+//	give up 24h               for how long an event may fail meanwhile; for ever where it is left out
 //	only timeout or declined  which errors count, by their names
 //
 // Its error shows the part that cannot be read. [BreakerPolicy.Text] is its inverse.
@@ -92,6 +103,10 @@ func (p *BreakerPolicy) parse(part string) bool {
 		p.Pause, err = time.ParseDuration(pause)
 		return err == nil && p.Pause > 0
 	}
+	if after, ok := strings.CutPrefix(part, "give up "); ok && p.GiveUp == 0 {
+		p.GiveUp, err = time.ParseDuration(after)
+		return err == nil && p.GiveUp > 0
+	}
 	if only, ok := strings.CutPrefix(part, "only "); ok && p.Only == nil {
 		p.Only = strings.Split(only, " or ")
 		return !slices.Contains(p.Only, "")
@@ -111,9 +126,12 @@ func (p BreakerPolicy) check() error {
 	switch {
 	case p.Failures < NoBreaker.Failures || p.Failures > maxFailures:
 		return fmt.Errorf("Breaker.Failures is %d: it goes from 1 to %d", p.Failures, maxFailures)
-	case p.Within < 0 || p.Pause < 0:
-		return errors.New("Breaker.Within and Breaker.Pause cannot be negative (0 means the default)")
-	case p.Failures == 0 && (p.Within > 0 || p.Pause > 0 || len(p.Only) > 0):
+	case p.Within < 0 || p.Pause < 0 || p.GiveUp < 0:
+		return errors.New("Breaker.Within, Breaker.Pause and Breaker.GiveUp cannot be negative (0 means the default)")
+	case p.GiveUp > 0 && p.GiveUp < p.orDefaults().Pause:
+		return fmt.Errorf("Breaker.GiveUp is %v, and Breaker.Pause %v: make it longer than any outage that is to be waited for",
+			p.GiveUp, p.orDefaults().Pause)
+	case p.Failures == 0 && (p.Within > 0 || p.Pause > 0 || p.GiveUp > 0 || len(p.Only) > 0):
 		return errors.New("the Breaker does not say how many Failures")
 	}
 	return nil
@@ -216,6 +234,45 @@ func (b *breaker) owns(it *item, from BreakerState) (own bool) {
 	own = from == BreakerClosed && it.opened != 0 && it.opened != b.closed+1
 	it.opened = b.closed + 1
 	return own
+}
+
+// A trial is what an event has failed at while the breaker was not closed, or by opening it, since it last used up an attempt.
+type trial struct {
+	first  time.Time // failure
+	failed int
+}
+
+// A ruling says what becomes of an event whose attempt has failed.
+type ruling uint8
+
+const (
+	rulingAttempt ruling = iota // it has used up an attempt
+	rulingPutOff                // it has not
+	rulingGiveUp                // it has not for too long
+)
+
+// rule decides about a failure that was taken in. own says that it is the item's own, although the breaker opened by it.
+func (b *breaker) rule(it *item, own bool, now time.Time) ruling {
+	switch {
+	case it == nil: // of a worker that is gone: its item is given up anyway
+		return rulingPutOff
+	case own || b.state == BreakerClosed:
+		it.trial = nil
+		return rulingAttempt
+	case it.trial == nil:
+		it.trial = &trial{first: now}
+	}
+	it.trial.failed++
+	if b.GiveUp > 0 && now.Sub(it.trial.first) >= b.GiveUp {
+		return rulingGiveUp
+	}
+	return rulingPutOff
+}
+
+// givenUp is the error of an event that was given up.
+func (it *item) givenUp(now time.Time, err error) error {
+	return router.Permanent(fmt.Errorf("%w: it has failed %d times in %v: %w",
+		ErrGivenUp, it.trial.failed, now.Sub(it.trial.first).Round(time.Second), err))
 }
 
 // close forgets the failures.

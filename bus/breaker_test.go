@@ -386,20 +386,23 @@ func TestBreakerPoliciesAreReadAndWritten(t *testing.T) {
 		"5 failures in 10s, pause 30s":                {Failures: 5, Within: 10 * time.Second, Pause: 30 * time.Second},
 		"5 failures in 1m":                            {Failures: 5, Within: time.Minute},
 		"only a or b, pause 1s ,  2 failures in  10s": {Failures: 2, Within: 10 * time.Second, Pause: time.Second, Only: []string{"a", "b"}},
-		"off": bus.NoBreaker,
+		"5 failures in 10s, give up 24h, only a":      {Failures: 5, Within: 10 * time.Second, GiveUp: 24 * time.Hour, Only: []string{"a"}},
+		"off":                                         bus.NoBreaker,
 	} {
 		got, err := bus.ParseBreakerPolicy(text)
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 		again, err := bus.ParseBreakerPolicy(got.Text())
-		if err != nil || again.Failures != want.Failures || again.Within != want.Within || !slices.Equal(again.Only, want.Only) {
+		if err != nil || again.Failures != want.Failures || again.Within != want.Within || again.GiveUp != want.GiveUp || !slices.Equal(again.Only, want.Only) {
 			t.Errorf("%q is written as %q and read as %+v, %v", text, got.Text(), again, err)
 		}
 	}
 	for _, text := range []string{
 		"", "often", "5 failures", "0 failures in 10s", "5 failures in 0s", "pause 30s", "5 failures in 10s, pause -1s",
-		"5 failures in 10s, 6 failures in 10s", "5 failures in 10s, only ", "99999 failures in 10s",
+		"5 failures in 10s, 6 failures in 10s", "5 failures in 10s, only ",
+		"5 failures in 10s, give up never", "5 failures in 10s, give up 1h, give up 2h", "5 failures in 10s, pause 1m, give up 59s",
+		"99999 failures in 10s",
 	} {
 		if p, err := bus.ParseBreakerPolicy(text); err == nil {
 			t.Errorf("%q: %+v", text, p)

@@ -83,6 +83,8 @@ func reasonFor(it *item, err error) string {
 	switch {
 	case it.bad != "":
 		return deadletter.ReasonMalformed
+	case errors.Is(err, ErrGivenUp):
+		return deadletter.ReasonBreaker
 	case errors.As(err, new(*middleware.PanicError)), errors.Is(err, errGoexit):
 		return deadletter.ReasonPanic
 	case errors.Is(err, ErrStuck):

@@ -152,11 +152,14 @@ func (w *worker) withBreaker(next router.Handler) router.Handler {
 			return paused(ctx, errOpen)
 		}
 		err := next(ctx, e)
-		switch {
-		case w.watch.isLate(), err == nil && !w.probe:
+		if w.watch.isLate() || err == nil && !w.probe {
 			return err
-		case w.attempted(err, err != nil && w.c.gate.breaker.counts(err)):
+		}
+		switch w.attempted(err, err != nil && w.c.gate.breaker.counts(err)) {
+		case rulingPutOff:
 			return paused(ctx, err)
+		case rulingGiveUp:
+			return w.it.givenUp(time.Now(), err)
 		default:
 			return err
 		}
@@ -171,16 +174,15 @@ func (w *worker) isShutOut() bool {
 	return b.state != BreakerClosed && !w.probe && !s.draining
 }
 
-// attempted is told of an attempt that failed, and of one that was to find out whether all is well again. It reports whether the event
-// is to be put off. counts says whether the failure counts.
-func (w *worker) attempted(err error, counts bool) (putOff bool) {
+// attempted is told of an attempt that failed, and of one that was to find out whether all is well again. It says what becomes of the
+// event. counts says whether the failure counts.
+func (w *worker) attempted(err error, counts bool) (r ruling) {
 	s, b := w.c.sched, w.c.gate.breaker
 	s.mu.Lock()
 	switch {
 	case s.draining || w.c.ctx.Err() != nil:
 	case counts:
-		own := w.c.breakerFailed(err, w.probe, w.it)
-		putOff = b.state != BreakerClosed && !own
+		r = w.c.breakerFailed(err, w.probe, w.it)
 	case w.probe && b.state == BreakerHalfOpen:
 		b.close()
 		w.c.breakerChanged(BreakerChange{From: BreakerHalfOpen, To: BreakerClosed})
@@ -188,24 +190,27 @@ func (w *worker) attempted(err error, counts bool) (putOff bool) {
 	}
 	s.mu.Unlock()
 	w.c.tellChanges()
-	return putOff
+	return r
 }
 
-// breakerFailed takes a failure in, and reports whether it is the item's own, which counts although the breaker opens by it. It is
-// called with the lock held.
-func (c *consumer) breakerFailed(err error, probe bool, it *item) (own bool) {
+// breakerFailed takes a failure in, and says what becomes of the item. It is called with the lock held.
+func (c *consumer) breakerFailed(err error, probe bool, it *item) ruling {
 	b, from, now := c.gate.breaker, c.gate.breaker.state, time.Now()
 	if !b.fail(now, probe) {
-		return false
+		return b.rule(it, false, now)
 	}
+	r := b.rule(it, b.owns(it, from), now)
 	c.gate.opens = now.Add(b.Pause)
 	c.wakeAt(now, b.Pause)
 	ch := BreakerChange{From: from, To: BreakerOpen, Err: err}
 	if it != nil {
 		ch.EventID = it.event.ID
 	}
+	if it != nil && it.trial != nil {
+		ch.Trials, ch.Since = it.trial.failed, it.trial.first
+	}
 	c.breakerChanged(ch)
-	return b.owns(it, from)
+	return r
 }
 
 // breakerChanged notes a change, for tellChanges. It is called with the lock held.
@@ -236,7 +241,7 @@ func (c *consumer) tellChanges() {
 func (c *consumer) tellChange(ch BreakerChange) {
 	level, attrs := slog.LevelWarn, []any{"from", ch.From.String(), "to", ch.To.String()}
 	if ch.To == BreakerOpen {
-		level, attrs = slog.LevelError, append(attrs, "pause", c.gate.breaker.Pause, LogEventID, ch.EventID, "err", ch.Err)
+		level, attrs = slog.LevelError, append(attrs, "pause", c.gate.breaker.Pause, LogEventID, ch.EventID, "trials", ch.Trials, "err", ch.Err)
 	}
 	c.note("breaker:"+ch.To.String(), level, "breaker "+ch.To.String(), attrs...)
 	if hook := c.bus.hooks.Breaker; hook != nil {

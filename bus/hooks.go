@@ -35,6 +35,10 @@ type BreakerChange struct {
 	// Err is the failure by which it opened, and EventID is whose that was; it is empty for a handler that was given up as stuck.
 	Err     error
 	EventID string
+	// Trials is how many times that event has failed in a row, this time included, without using up an attempt, and Since is when it
+	// first did. Where one event has nearly all the trials it is the event, and not an outage.
+	Trials int
+	Since  time.Time
 }
 
 // Dropped is a message that was given up. Its message is a copy that the hook may keep, and may give to [Bus.Send].

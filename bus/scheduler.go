@@ -36,6 +36,7 @@ type item struct {
 
 	next     *item  // in the ready queue
 	lane     uint8  // of the ready queue
+	trial    *trial // what it failed at under the breaker, or nil
 	opened   uint32 // how often the breaker had been closed, and 1, when it last opened by this one; 0 for never
 	readySeq uint64 // of when it became ready
 	sameKey  *item  // the next of its key, which waits for this one

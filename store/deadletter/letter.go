@@ -65,6 +65,7 @@ const (
 	ReasonMalformed = "malformed" // it is no event
 	ReasonPanic     = "panic"     // the last attempt panicked, or ended its goroutine
 	ReasonStuck     = "stuck"     // the last attempt did not end when its time was over
+	ReasonBreaker   = "breaker"   // it has failed under an open breaker for as long as its policy allows
 	ReasonBehind    = "behind"    // it was not tried: an earlier event of its key is a dead letter, see [LineStore]
 )
 
