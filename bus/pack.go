@@ -72,6 +72,7 @@ type routed struct {
 	typ, source string
 	priority    schema.Priority
 	route       *router.Route
+	to          []Destination // what a tracer is told of the route; nil where none was
 }
 
 // route asks the router, unless the event is of the kind that it was asked for last: most callers emit one kind, and
@@ -82,7 +83,7 @@ func (p *packer) route(r *router.Router, e *schema.Event) (*router.Route, error)
 	}
 	route, err := r.Route(e.Type, e.Source, e.Priority)
 	if err == nil {
-		p.last = routed{e.Type, e.Source, e.Priority, route}
+		p.last = routed{typ: e.Type, source: e.Source, priority: e.Priority, route: route}
 	}
 	return route, err
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/eventbus-go/eventbus/brokers"
 	"github.com/eventbus-go/eventbus/router"
@@ -25,7 +26,7 @@ type Tracer interface {
 type Sending struct {
 	// Packed says that the event is not sent by this call, but by a [Bus.Send] of what Pack returns.
 	Packed bool
-	// To is where the rules send it.
+	// To is where the rules send it. Events share it: it is not to be changed.
 	To []Destination
 }
 
@@ -42,14 +43,7 @@ func WithTracer(t Tracer) Option { return func(o *options) { o.tracer = t } }
 
 // trace tells the tracer of an event, which has the given route.
 func (b *Bus) trace(ctx context.Context, p *packer, e *schema.Event, route *router.Route, index int) (*messageRest, error) {
-	s := Sending{Packed: p.packOnly}
-	for i := range route.Legs {
-		leg := &route.Legs[i]
-		l := b.exits[leg.Exit].link
-		for _, channel := range leg.Channels {
-			s.To = append(s.To, Destination{Broker: l.tag, Scheme: l.known(), Channel: channel})
-		}
-	}
+	s := Sending{Packed: p.packOnly, To: b.destinations(p, route)}
 	traced := *e // the tracer may keep a pointer to it
 	var headers []brokers.Header
 	var end func(error)
@@ -64,6 +58,24 @@ func (b *Bus) trace(ctx context.Context, p *packer, e *schema.Event, route *rout
 		return nil, nil
 	}
 	return &messageRest{headers: headers}, nil
+}
+
+// destinations are where a route leads, as a tracer is told of it.
+func (b *Bus) destinations(p *packer, route *router.Route) (to []Destination) {
+	if l := &p.last; l.route == route && l.to != nil {
+		return l.to
+	}
+	for i := range route.Legs {
+		leg := &route.Legs[i]
+		l := b.exits[leg.Exit].link
+		for _, channel := range leg.Channels {
+			to = append(to, Destination{Broker: l.tag, Scheme: l.known(), Channel: channel})
+		}
+	}
+	if p.last.route == route {
+		p.last.to = slices.Clip(to)
+	}
+	return to
 }
 
 // A trace is what is to be called when the outcome of an event of a call is known.
@@ -90,6 +102,9 @@ func (b *Bus) tellOutcome(p *packer, err error) {
 
 // outcome is what the error of a call says of one event.
 func (t *trace) outcome(err error) error {
+	if err == nil {
+		return nil
+	}
 	failed := new(PublishError)
 	if !errors.As(err, &failed) {
 		return err

@@ -57,6 +57,9 @@ func (m Metadata) Text(key string) string {
 // Set gives key a value: in the place of the old value, or at the end. The value is written as payloads are (see
 // [Type]). The error names the key and says why the value has no JSON, and m is unchanged.
 func (m *Metadata) Set(key string, value any) error {
+	if s, ok := value.(string); ok {
+		return m.SetText(key, s)
+	}
 	text, err := appendMetadataValue(nil, value)
 	if err != nil {
 		return fmt.Errorf("schema: metadata %q: %w", key, err)
@@ -65,7 +68,34 @@ func (m *Metadata) Set(key string, value any) error {
 		m.raw = slices.Concat(m.raw[:s.start], text, m.raw[s.end:])
 		return nil
 	}
-	raw := make([]byte, 0, len(m.raw)+len(key)+len(text)+8)
+	raw, err := m.open(key, len(text))
+	if err != nil {
+		return err
+	}
+	m.raw = append(append(raw, text...), '}')
+	return nil
+}
+
+// SetText is Set of a text, which always has its JSON: the error is that of a key that is not UTF-8.
+func (m *Metadata) SetText(key, text string) error {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if s, ok := m.find(key); ok {
+		value, _ := appendString(nil, text)
+		m.raw = slices.Concat(m.raw[:s.start], value, m.raw[s.end:])
+		return nil
+	}
+	raw, err := m.open(key, len(text)+len(`""`))
+	if err != nil {
+		return err
+	}
+	raw, _ = appendString(raw, text)
+	m.raw = append(raw, '}')
+	return nil
+}
+
+// open returns a copy of the object up to the value of a new member at its end, with room for one of the given size.
+func (m *Metadata) open(key string, size int) ([]byte, error) {
+	raw := make([]byte, 0, len(m.raw)+len(key)+size+len(`{"":}`)+len(`,`))
 	raw = append(raw, '{')
 	if m.Len() > 0 {
 		closing := len(m.raw) - 1
@@ -73,19 +103,13 @@ func (m *Metadata) Set(key string, value any) error {
 	}
 	raw, ok := appendString(raw, key)
 	if !ok {
-		return fmt.Errorf("schema: metadata %q: the key is not UTF-8", key)
+		return nil, fmt.Errorf("schema: metadata %q: the key is not UTF-8", key)
 	}
-	raw = append(append(raw, ':'), text...)
-	m.raw = append(raw, '}')
-	return nil
+	return append(raw, ':'), nil
 }
 
 // appendMetadataValue appends value as JSON that may stand inside of metadata.
 func appendMetadataValue(dst []byte, value any) ([]byte, error) {
-	if s, ok := value.(string); ok {
-		dst, _ = appendString(dst, strings.ToValidUTF8(s, "\ufffd"))
-		return dst, nil
-	}
 	text, err := marshalGuarded(value)
 	if err != nil {
 		return nil, err

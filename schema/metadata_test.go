@@ -146,6 +146,35 @@ func TestWhatIsNotUTF8InAValueIsReplaced(t *testing.T) {
 	}
 }
 
+func TestATextIsSetAsAnyValueIs(t *testing.T) {
+	for _, key := range []string{"a", "new", "\"quoted\"", "\xff"} {
+		for _, value := range []string{"", "x", "a \"b\"\n", "é\xff"} {
+			var m Metadata
+			set(t, &m, "a", 1)
+			set(t, &m, "b", "2")
+			one, other := m, m
+			errOne, errOther := one.SetText(key, value), other.Set(key, json.RawMessage(asJSON(t, value)))
+			if (errOne == nil) != (errOther == nil) || text(t, one) != text(t, other) || errOne == nil && one.Text(key) != strings.ToValidUTF8(value, "\ufffd") {
+				t.Errorf("%q: %q is %s and %s; %v and %v", key, value, text(t, one), text(t, other), errOne, errOther)
+			}
+		}
+	}
+	var m Metadata
+	value := strings.Repeat("v", 55)
+	if n := testing.AllocsPerRun(100, func() { m = Metadata{}; _ = m.SetText("traceparent", value) }); n > 1 {
+		t.Errorf("%v allocations, want 1", n)
+	}
+}
+
+func asJSON(t *testing.T, s string) []byte {
+	t.Helper()
+	b, ok := appendString(nil, strings.ToValidUTF8(s, "\ufffd"))
+	if !ok {
+		t.Fatal(s)
+	}
+	return b
+}
+
 func TestMetadataOfAMapIsSorted(t *testing.T) {
 	m, err := MetadataOf(map[string]any{"b": 1, "a": "x", "t": time.Unix(0, 0).UTC()})
 	if err != nil || text(t, m) != `{"a":"x","b":1,"t":"1970-01-01T00:00:00Z"}` {

@@ -26,6 +26,9 @@
 //	error.type                               timeout, panic, canceled, dropped, or the error's type
 //	eventbus.event.type, eventbus.attempt    what no convention has a name for
 //
+// A sampler sees those that events of a kind have in common. messaging.message.id, .conversation_id and eventbus.attempt are added once
+// it has decided that the span is recorded.
+//
 // The span of a Publish ends with the outcome; that of an Emit when the event is queued, since nobody waits for what
 // becomes of it: a message that is dropped later is in the ledger and not in the trace.
 //

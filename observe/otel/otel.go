@@ -52,6 +52,11 @@ func WithoutHeaders() Option { return func(i *instrument) { i.noHeaders = true }
 //
 // The durations of attempts are recorded as messaging.process.duration.
 func Instrument(opts ...Option) bus.Option {
+	i := newInstrument(opts...)
+	return bus.Together(bus.WithTracer(i), bus.WithMiddleware(i.middleware))
+}
+
+func newInstrument(opts ...Option) *instrument {
 	i := &instrument{propagator: propagation.TraceContext{}}
 	for _, o := range opts {
 		o(i)
@@ -64,7 +69,8 @@ func Instrument(opts ...Option) bus.Option {
 	}
 	i.tracer = i.traces.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
 	i.duration = durations(i.meters)
-	return bus.Together(bus.WithTracer(i), bus.WithMiddleware(i.middleware))
+	i.fields = i.propagator.Fields()
+	return i
 }
 
 type instrument struct {
@@ -76,6 +82,10 @@ type instrument struct {
 
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
+	fields   []string // of the propagator
+
+	sends   cache[sendKey, *sendKind]
+	handles cache[handleKey, *handleKind]
 }
 
 // What no convention has a name for.

@@ -438,6 +438,88 @@ func texts(all metricdata.ResourceMetrics) map[string]string {
 	return out
 }
 
+// A seeing sampler keeps what it is asked about, and records nothing.
+type seeing struct {
+	mu   sync.Mutex
+	seen map[string]string
+}
+
+func (s *seeing) Description() string { return "seeing" }
+
+func (s *seeing) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, a := range p.Attributes {
+		all = append(all, string(a.Key)+"="+a.Value.String())
+	}
+	slices.Sort(all)
+	s.seen[p.Name] = strings.Join(all, " ")
+	return sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState()}
+}
+
+// What is not recorded costs little, and is all the same to those who come after: they see a trace that is not sampled. The sampler has
+// seen what it may decide by.
+func TestATraceThatIsNotSampledGoesOnUnsampled(t *testing.T) {
+	sampler := &seeing{seen: make(map[string]string)}
+	sdk := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler))
+	got := make(chan schema.Event, 1)
+	w := newWorld(t, func(_ context.Context, e schema.Event) error { got <- e; return nil }, otel.WithTracerProvider(sdk))
+	for range 2 { // the second one finds what the first has made
+		if err := w.Publish(t.Context(), schema.Event{Type: "a.b"}); err != nil {
+			t.Fatal(err)
+		}
+		if e := <-got; !strings.HasSuffix(e.Metadata.Text("traceparent"), "-00") {
+			t.Errorf("the handler's event has the trace %q", e.Metadata.Text("traceparent"))
+		}
+		w.conn.mu.Lock()
+		if h := w.conn.msgs[len(w.conn.msgs)-1].Headers; len(h) != 1 || !strings.HasSuffix(h[0].Value, "-00") {
+			t.Errorf("the headers are %v", h)
+		}
+		w.conn.mu.Unlock()
+	}
+	sampler.mu.Lock()
+	defer sampler.mu.Unlock()
+	for name, want := range map[string]string{
+		"send x.a": "eventbus.event.type=a.b messaging.destination.name=x.a messaging.operation.name=send messaging.operation.type=send " +
+			"messaging.system=eventbus",
+		"process x.a": "eventbus.event.type=a.b messaging.consumer.group.name=g messaging.destination.name=x.a " +
+			"messaging.destination.subscription.name=s messaging.operation.name=process messaging.operation.type=process messaging.system=eventbus",
+	} {
+		if sampler.seen[name] != want {
+			t.Errorf("the sampler has seen of %s: %s, want %s", name, sampler.seen[name], want)
+		}
+	}
+}
+
+// Events of one type go elsewhere by their source. What is kept of the type is not taken for what it is not.
+func TestEventsOfOneTypeThatGoElsewhereAreToldApart(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+	b, err := bus.New(t.Context(), memory.New(), bus.Config{Config: router.Config{Prefix: "x", Rules: []router.Rule{
+		{Match: []string{"a.>"}, When: router.Condition{Sources: []string{"one"}}, Channels: []string{"one"}},
+		{Match: []string{"a.>"}, Channels: []string{"two"}},
+	}}}, otel.Instrument(otel.WithTracerProvider(sdk)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []string{"one", "two", "one"} {
+		if err := b.Emit(t.Context(), schema.Event{Type: "a.b", Source: source}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range spans.Ended() {
+		names = append(names, s.Name())
+	}
+	if want := []string{"send a.b", "send x.two", "send a.b"}; !slices.Equal(names, want) {
+		t.Errorf("the spans are %v, want %v", names, want)
+	}
+}
+
 // BenchmarkEmit is what Emit costs with a span that is recorded, and with an SDK that samples none.
 func BenchmarkEmit(b *testing.B) {
 	for name, sampler := range map[string]sdktrace.Sampler{"sampled": sdktrace.AlwaysSample(), "not sampled": sdktrace.NeverSample()} {
@@ -455,6 +537,39 @@ func BenchmarkEmit(b *testing.B) {
 				if err := eb.Emit(b.Context(), schema.Event{Type: "user.registered", Subject: "user:1"}); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkHandle is what an event costs from Emit to its handler, all goroutines included.
+func BenchmarkHandle(b *testing.B) {
+	for name, sampler := range map[string]sdktrace.Sampler{"sampled": sdktrace.AlwaysSample(), "not sampled": sdktrace.NeverSample()} {
+		b.Run(name, func(b *testing.B) {
+			sdk := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler))
+			meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+			eb, err := bus.New(b.Context(), memory.New(), bus.Config{Publish: bus.PublishConfig{LaneConfig: bus.LaneConfig{
+				WhenFull: bus.Block, BlockFor: time.Minute,
+			}}}, otel.Instrument(otel.WithTracerProvider(sdk), otel.WithMeterProvider(meters)))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer eb.Close(context.Background())
+			handled := make(chan struct{}, 1<<10)
+			if _, err = eb.Subscribe(bus.Subscription{
+				Name: "s", Events: []string{"user.*"}, Handler: func(context.Context, schema.Event) error { handled <- struct{}{}; return nil },
+			}); err == nil {
+				err = eb.Start(b.Context())
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := eb.Emit(b.Context(), schema.Event{Type: "user.registered", Subject: "user:1"}); err != nil {
+					b.Fatal(err)
+				}
+				<-handled
 			}
 		})
 	}

@@ -32,28 +32,22 @@ func durations(p metric.MeterProvider) metric.Float64Histogram {
 func (i *instrument) middleware(next bus.Handler) bus.Handler {
 	return func(ctx context.Context, e schema.Event) (err error) {
 		o, _ := bus.OriginOf(ctx)
-		common := []attribute.KeyValue{
-			system(o.Scheme), semconv.MessagingOperationName("process"), semconv.MessagingDestinationName(o.Channel),
-			semconv.MessagingDestinationSubscriptionName(o.Subscription),
-		}
-		if o.Group != "" {
-			common = append(common, semconv.MessagingConsumerGroupName(o.Group))
-		}
-		ctx, span := i.begin(ctx, &e, o.Channel, common)
-		began, returned := time.Now(), false
+		k := i.handleKind(o, e.Type)
+		ctx, span := i.begin(ctx, &e, k)
+		began, returned, failure := time.Now(), false, attribute.KeyValue{}
 		defer func() {
 			if !returned { // a panic, which is turned into an error outside of this, or runtime.Goexit
-				span.SetAttributes(semconv.ErrorTypeKey.String("panic"))
+				failure = semconv.ErrorTypeKey.String("panic")
+				span.SetAttributes(failure)
 				span.SetStatus(codes.Error, "the handler panicked")
 				span.End()
-				common = append(common, semconv.ErrorTypeKey.String("panic"))
 			}
-			i.duration.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(common...))
+			i.duration.Record(ctx, time.Since(began).Seconds(), k.measured(failure)...)
 		}()
 		err = next(ctx, e)
 		returned = true
 		if err != nil {
-			common = append(common, errorType(err))
+			failure = errorType(err)
 		}
 		finishAttempt(span, err)
 		return err
@@ -62,22 +56,21 @@ func (i *instrument) middleware(next bus.Handler) bus.Handler {
 
 // begin starts the span of an attempt. The span of the context that a bus was run with is not its parent: everything
 // would be in one trace.
-func (i *instrument) begin(
-	ctx context.Context, e *schema.Event, channel string, common []attribute.KeyValue,
-) (context.Context, trace.Span) {
-	ctx = i.propagator.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), carrier{e})
-	attrs := append(common[:len(common):len(common)],
-		semconv.MessagingOperationTypeProcess, semconv.MessagingMessageID(e.ID), keyEventType.String(e.Type),
-		keyAttempt.Int(router.Attempt(ctx)))
-	attrs = append(attrs, conversation(e)...)
-	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(attrs...)}
-	if publisher := trace.SpanContextFromContext(ctx); !i.child {
-		opts = append(opts, trace.WithNewRoot())
-		if publisher.IsValid() {
-			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: publisher}))
-		}
+func (i *instrument) begin(ctx context.Context, e *schema.Event, k *handleKind) (context.Context, trace.Span) {
+	attempt := router.Attempt(ctx)
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
 	}
-	ctx, span := i.tracer.Start(ctx, "process "+channel, opts...)
+	metadata := e.Metadata // so that it alone escapes
+	ctx = i.propagator.Extract(ctx, carrier{&metadata})
+	opts := k.opts
+	if publisher := trace.SpanContextFromContext(ctx); !i.child && publisher.IsValid() {
+		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: publisher}))
+	}
+	ctx, span := i.tracer.Start(ctx, k.name, opts...)
+	if span.IsRecording() {
+		span.SetAttributes(ofEvent(e, keyAttempt.Int(attempt))...)
+	}
 	if id := span.SpanContext(); id.IsValid() {
 		ctx = bus.WithTraceID(ctx, id.TraceID().String())
 	}
@@ -86,7 +79,7 @@ func (i *instrument) begin(
 
 // finishAttempt ends the span of an attempt. An event that its handler dropped was handled as it was meant to be.
 func finishAttempt(span trace.Span, err error) {
-	if dropped := new(router.DropError); errors.As(err, &dropped) {
+	if err != nil && errors.As(err, new(*router.DropError)) {
 		span.SetAttributes(errorType(err))
 		span.End()
 		return

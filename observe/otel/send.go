@@ -15,17 +15,17 @@ import (
 )
 
 // A carrier is an event's metadata, as a propagator reads and writes it.
-type carrier struct{ e *schema.Event }
+type carrier struct{ m *schema.Metadata }
 
 // Get implements propagation.TextMapCarrier.
-func (c carrier) Get(key string) string { return c.e.Metadata.Text(key) }
+func (c carrier) Get(key string) string { return c.m.Text(key) }
 
 // Set implements propagation.TextMapCarrier.
-func (c carrier) Set(key, value string) { _ = c.e.Metadata.Set(key, value) } // a text always has its JSON
+func (c carrier) Set(key, value string) { _ = c.m.SetText(key, value) } // a propagator's keys are UTF-8
 
 // Keys implements propagation.TextMapCarrier.
 func (c carrier) Keys() (keys []string) {
-	for key := range c.e.Metadata.Keys() {
+	for key := range c.m.Keys() {
 		keys = append(keys, key)
 	}
 	return keys
@@ -36,16 +36,23 @@ func (i *instrument) Sending(
 	ctx context.Context, e *schema.Event, s bus.Sending,
 ) (headers []brokers.Header, end func(error)) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = i.propagator.Extract(ctx, carrier{e})
+		ctx = i.propagator.Extract(ctx, carrier{&e.Metadata})
 	}
 	if !i.onlyPropagate {
-		name, attrs := sendAttributes(e, s)
-		var span trace.Span
-		ctx, span = i.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...))
+		ctx, end = i.send(ctx, e, i.sendKind(e, s))
+	}
+	i.propagator.Inject(ctx, carrier{&e.Metadata})
+	return i.headers(e), end
+}
+
+// send starts the span of an event that is published. One that nobody records needs no end.
+func (i *instrument) send(ctx context.Context, e *schema.Event, k *sendKind) (_ context.Context, end func(error)) {
+	ctx, span := i.tracer.Start(ctx, k.name, k.opts...)
+	if span.IsRecording() {
+		span.SetAttributes(ofEvent(e)...)
 		end = func(err error) { finish(span, err) }
 	}
-	i.propagator.Inject(ctx, carrier{e})
-	return i.headers(e), end
+	return ctx, end
 }
 
 // headers are what the propagator has written, for brokers that carry headers.
@@ -53,7 +60,7 @@ func (i *instrument) headers(e *schema.Event) (headers []brokers.Header) {
 	if i.noHeaders {
 		return nil
 	}
-	for _, key := range i.propagator.Fields() {
+	for _, key := range i.fields {
 		if v := e.Metadata.Text(key); v != "" && !strings.ContainsAny(v, "\r\n\x00") {
 			headers = append(headers, brokers.Header{Key: key, Value: v})
 		}
@@ -61,33 +68,13 @@ func (i *instrument) headers(e *schema.Event) (headers []brokers.Header) {
 	return headers
 }
 
-// sendAttributes name the span of an event that is published, and describe it.
-func sendAttributes(e *schema.Event, s bus.Sending) (name string, attrs []attribute.KeyValue) {
-	operation, kind := "send", semconv.MessagingOperationTypeSend
-	if s.Packed {
-		operation, kind = "create", semconv.MessagingOperationTypeCreate
-	}
-	attrs = append(attrs,
-		system(s.To[0].Scheme), semconv.MessagingOperationName(operation), kind,
-		semconv.MessagingMessageID(e.ID), keyEventType.String(e.Type),
-	)
-	attrs = append(attrs, conversation(e)...)
-	if len(s.To) == 1 {
-		return operation + " " + s.To[0].Channel, append(attrs, semconv.MessagingDestinationName(s.To[0].Channel))
-	}
-	channels := make([]string, len(s.To))
-	for i, to := range s.To {
-		channels[i] = to.Channel
-	}
-	return operation + " " + e.Type, append(attrs, keyChannels.StringSlice(channels))
-}
-
-// conversation is the correlation of an event, where it has one.
-func conversation(e *schema.Event) []attribute.KeyValue {
+// ofEvent are the attributes of one event alone. Most spans that are not recorded do without.
+func ofEvent(e *schema.Event, more ...attribute.KeyValue) []attribute.KeyValue {
+	attrs := append(more, semconv.MessagingMessageID(e.ID))
 	if id := e.Metadata.Text("correlation_id"); id != "" {
-		return []attribute.KeyValue{semconv.MessagingMessageConversationID(id)}
+		attrs = append(attrs, semconv.MessagingMessageConversationID(id))
 	}
-	return nil
+	return attrs
 }
 
 // finish ends a span with the outcome of what it is of.
