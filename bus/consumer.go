@@ -194,6 +194,10 @@ func keyOf(d *brokers.Delivery, e *schema.Event) string {
 func (c *consumer) stats() SubscriptionStats {
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
+	if c.bus.measuring.Load() {
+		c.counts.Took.open(tookBounds)
+		c.counts.Age.open(ageBounds)
+	}
 	st := c.counts.snapshot()
 	st.Waiting, st.Concurrency = int64(len(c.sched.parked)), int64(c.sub.workers())
 	if c.gate != nil && c.gate.breaker != nil {

@@ -9,8 +9,8 @@ import (
 type Histogram struct {
 	// Bounds are the inclusive upper bounds of the buckets, ascending. They are shared: nobody modifies them.
 	Bounds []time.Duration
-	// Counts has how many fell into each bucket, and last how many were longer than all bounds. It is empty where
-	// nothing was measured; see [Bus.Measure].
+	// Counts has how many fell into each bucket, and last how many were longer than all bounds. It is empty before
+	// [Bus.Measure] is called, and has its zeroes from then on: who reads it again and again sees the first event come.
 	Counts []int64
 	// Sum is that of all durations.
 	Sum time.Duration
@@ -41,11 +41,16 @@ func (h Histogram) Total() int64 {
 	return n
 }
 
-// add counts a duration. A negative one, which is two clocks that disagree, counts as none.
-func (h *Histogram) add(bounds []time.Duration, d time.Duration) {
+// open makes the buckets, unless they are there.
+func (h *Histogram) open(bounds []time.Duration) {
 	if h.Counts == nil {
 		h.Bounds, h.Counts = bounds, make([]int64, len(bounds)+1)
 	}
+}
+
+// add counts a duration. A negative one, which is two clocks that disagree, counts as none.
+func (h *Histogram) add(bounds []time.Duration, d time.Duration) {
+	h.open(bounds)
 	d = max(d, 0)
 	i := 0
 	for i < len(bounds) && d > bounds[i] {

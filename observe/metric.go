@@ -40,7 +40,7 @@ type Sample struct {
 	Labels []string
 	// Value is that of a counter or gauge.
 	Value float64
-	// Histogram is that of a histogram. It has no Counts where nothing was measured yet.
+	// Histogram is that of a histogram. It has no Counts where the bus does not measure.
 	Histogram bus.Histogram
 }
 
