@@ -120,7 +120,7 @@ func (c *consumer) deliver(f *feed, batch []brokers.Delivery) {
 		}
 		s.mu.Unlock()
 		for i := range n {
-			c.peek(items[i], &batch[i])
+			c.peek(f, items[i], &batch[i])
 		}
 		s.mu.Lock()
 		for i := range n {
@@ -136,12 +136,12 @@ func (c *consumer) deliver(f *feed, batch []brokers.Delivery) {
 const intakeStep = 16
 
 // peek decodes a delivery's envelope into an item. It is called without the lock, and nobody else has the item.
-func (c *consumer) peek(it *item, d *brokers.Delivery) {
+func (c *consumer) peek(f *feed, it *item, d *brokers.Delivery) {
 	if d.Malformed != "" {
 		it.bad = d.Malformed
 		return
 	}
-	if err := c.bus.decode(&it.event, d); err != nil {
+	if err := c.bus.decode(&it.event, d, f.link.local); err != nil {
 		it.bad, it.badErr = reasonOf(err), err
 	}
 }

@@ -37,9 +37,10 @@ func (p *packer) encode(e *schema.Event, readings bool) (r *schema.Reading, err 
 	return &p.readings[n], nil
 }
 
-// decode sets e, which is empty, to the event of a delivery.
-func (b *Bus) decode(e *schema.Event, d *brokers.Delivery) (err error) {
-	if r, ok := d.Reading.(*schema.Reading); ok {
+// decode sets e, which is empty, to the event of a delivery. local says that it is one of a brokers.Local: whoever wraps one may have
+// changed the body, and passed its reading on.
+func (b *Bus) decode(e *schema.Event, d *brokers.Delivery, local bool) (err error) {
+	if r, ok := d.Reading.(*schema.Reading); ok && local {
 		return r.Decode(e, d.Body, b.limits.MaxEventBytes)
 	}
 	*e, err = schema.Decode(d.Body, b.limits.MaxEventBytes)

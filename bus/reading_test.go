@@ -139,6 +139,9 @@ func TestOnlyWhatThisProcessHasEncodedIsNotDecoded(t *testing.T) {
 		"a decoded event":   {scrambler{memory.New()}, nil, emit, foreign, 0},
 		"beside a tracer":   {scrambler{memory.New()}, []bus.Option{bus.WithTracer(idleTracer{})}, emit, event("a.x", "s"), 0},
 		"through a wrapper": {struct{ brokers.Conn }{scrambler{memory.New()}}, nil, emit, event("a.x", "s"), 0},
+		"through a wrapper, beside a Local": {
+			struct{ brokers.Conn }{scrambler{memory.New()}}, []bus.Option{bus.WithBroker("local", memory.New())}, emit, event("a.x", "s"), 0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := bus.New(t.Context(), c.conn, bus.Config{Config: testRules}, c.opts...)

@@ -64,7 +64,7 @@ func (b *Bus) redeliver(ctx context.Context, l *deadletter.Letter, to *returned,
 		Token: brokers.Token{Seq: uint64(seq)}, Settler: to,
 	}
 	it := new(item)
-	c.peek(it, &d)
+	c.peek(c.feedOf(l), it, &d)
 	c.sched.mu.Lock()
 	defer c.sched.mu.Unlock()
 	if err := c.roomFor(ctx, len(l.Body)); err != nil {

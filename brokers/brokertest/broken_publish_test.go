@@ -91,6 +91,7 @@ func ofOtherKey(first, next brokers.Message) bool {
 const (
 	caseBodies    = "a body arrives byte for byte"
 	caseFields    = "each field arrives as it was published, or not at all"
+	caseReadings  = "a reading comes with the body that it was published with, or not at all"
 	caseThousands = "thousands of messages arrive once each"
 	caseEnded     = "Publish with an ended context returns at once and marks every message"
 	caseOutcomes  = "a message that is marked NotSent never arrives, and one that is not marked does"
@@ -137,6 +138,34 @@ var publishBreaches = []breach{
 	{"invents a type that it does not carry", plain, caseFields, func(e *env) func(*wrapped) {
 		e.h.Carries = Fields{}
 		return onMessage(func(m *brokers.Message) { m.Type = "unknown" })(e)
+	}},
+	{"delivers readings through a wrapper", plain, caseReadings, each(func(w *wrapped) { w.readings = true })},
+	{"mixes up the readings of a batch", plain, caseReadings, each(func(w *wrapped) {
+		w.readings, w.local = true, true
+		w.publish = func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {
+			mixed := slices.Clone(msgs)
+			for i := range mixed {
+				mixed[i].Reading = msgs[len(msgs)-1-i].Reading
+			}
+			return next(ctx, mixed)
+		}
+	})},
+	{"keeps the reading of what was in its place before", plain, caseReadings, func(*env) func(*wrapped) {
+		var last atomic.Value
+		return each(func(w *wrapped) {
+			w.readings, w.local = true, true
+			w.deliver = func(batch []brokers.Delivery, next deliverFunc) {
+				batch = slices.Clone(batch)
+				for i := range batch {
+					if r := batch[i].Reading; r != nil {
+						last.Store(r)
+						continue
+					}
+					batch[i].Reading = last.Load()
+				}
+				next(batch)
+			}
+		})(nil)
 	}},
 	{"publishes a batch on its first message's channel", plain, "one batch reaches several channels",
 		onPublish(func(ctx context.Context, msgs []brokers.Message, next publishFunc) error {

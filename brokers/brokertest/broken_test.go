@@ -84,7 +84,7 @@ func (b breach) run(t *testing.T) string {
 	h := b.on.harness(t, func(c brokers.Conn) brokers.Conn {
 		w := &wrapped{Conn: c}
 		broken(w)
-		return w
+		return w.conn()
 	})
 	// Most breaches are seen by something that never comes. Those that are seen by something that comes end the watch.
 	h.Patience, h.watch, h.delay = 400*time.Millisecond, 10*time.Second, 10*time.Second

@@ -74,8 +74,8 @@ var (
 func Cases() []Case {
 	var all []Case
 	for _, file := range [][]Case{
-		publishCases, subscribeCases, orderCases, groupCases, redeliveryCases, attemptCases, delayCases, patternCases,
-		limitCases, malformedCases, gapCases, frozenCases, durableCases, refusalCases, closeCases, killedCases, deletedCases,
+		publishCases, readingCases, subscribeCases, orderCases, groupCases, redeliveryCases, attemptCases, delayCases,
+		patternCases, limitCases, malformedCases, gapCases, frozenCases, durableCases, refusalCases, closeCases, killedCases, deletedCases,
 		poisonCases, leaseCases, churnCases, leakCases,
 	} {
 		all = append(all, file...)

@@ -26,6 +26,32 @@ type wrapped struct {
 	deliver   func(batch []brokers.Delivery, next deliverFunc)
 	settle    func(list []brokers.Settlement) []brokers.Settlement
 	close     func(ctx context.Context, next closeFunc) error
+	// readings says that they are passed on, and local that it is a brokers.Local.
+	readings, local bool
+}
+
+// conn is w as it is used.
+func (w *wrapped) conn() brokers.Conn {
+	if w.local {
+		return localConn{w}
+	}
+	return w
+}
+
+type localConn struct{ *wrapped }
+
+func (localConn) PassesReadings() {}
+
+// withoutReadings returns msgs as they come from a wire.
+func withoutReadings(msgs []brokers.Message) []brokers.Message {
+	if !slices.ContainsFunc(msgs, func(m brokers.Message) bool { return m.Reading != nil }) {
+		return msgs
+	}
+	msgs = slices.Clone(msgs)
+	for i := range msgs {
+		msgs[i].Reading = nil
+	}
+	return msgs
 }
 
 func (w *wrapped) Capabilities() brokers.Capabilities {
@@ -36,6 +62,9 @@ func (w *wrapped) Capabilities() brokers.Capabilities {
 }
 
 func (w *wrapped) Publish(ctx context.Context, msgs []brokers.Message) error {
+	if !w.readings {
+		msgs = withoutReadings(msgs)
+	}
 	if w.publish == nil {
 		return w.Conn.Publish(ctx, msgs)
 	}
