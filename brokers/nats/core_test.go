@@ -15,7 +15,7 @@ func TestASlowSinkMissesWhatItsGapsCount(t *testing.T) {
 	server := testbroker.AnyNATS(t, testbroker.NATSOptions{})
 	c := open(t, server.URL()+"?buffer_messages=10")
 	r := newRecorder()
-	r.block = make(chan struct{})
+	r.Block = make(chan struct{})
 	subscribe(t, c, r, brokers.Subscription{Name: "slow", Channels: []string{"slow.a"}})
 	const n = 20_000 // more than the client's channel and our buffer hold together
 	for range n / 100 {
@@ -23,7 +23,7 @@ func TestASlowSinkMissesWhatItsGapsCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	close(r.block)
+	close(r.Block)
 	eventually(t, 10*time.Second, "delivered and missed are what was published", func() bool {
 		total := int64(len(r.deliveries()))
 		for _, g := range r.gaps() {

@@ -126,7 +126,7 @@ func TestTheLagOfAGroupIsWhatItHasNotHandled(t *testing.T) {
 		t.Errorf("of both, without the right to count them apart: %+v", got)
 	}
 	r := newRecorder()
-	r.keep = true
+	r.SettleNothing()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "one", Channels: []string{"lag.a"}})
 	eventually(t, 5*time.Second, "all are delivered", func() bool { return len(r.deliveries()) == 7 })
 	if got := lagOf(t, c, "one", "lag.a"); got[0].Waiting != 0 || got[0].Pending != 7 || got[0].Oldest.IsZero() {

@@ -110,7 +110,7 @@ func TestAHandlerThatTakesLeasesRunsOnce(t *testing.T) {
 	server := jetServer(t)
 	c := open(t, server.JetURL()+"?ack_wait=5s") // which a busy machine does not outlast between two prolongations
 	r := newRecorder()
-	r.keep = true
+	r.SettleNothing()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})
 	if err := c.Publish(t.Context(), numbered(0, 1, "long.a")); err != nil {
 		t.Fatal(err)

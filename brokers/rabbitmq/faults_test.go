@@ -19,7 +19,7 @@ func TestAServerThatTakesNoMessagesSlowsNobodyAndTakesAcks(t *testing.T) {
 	u, _ := fresh(t, s)
 	c := open(t, u)
 	r := newRecorder()
-	r.keep = true
+	r.SettleNothing()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"alarm.a"}, Prefetch: 1})
 	giveUp(t, c)
 	if err := c.Publish(t.Context(), numbered(0, 1, "alarm.a")); err != nil {
@@ -175,7 +175,7 @@ func TestAHandlerThatOutlivesItsConnectionRunsOnce(t *testing.T) {
 	_, exchange := fresh(t, s)
 	c := open(t, "amqp://"+proxy.Addr()+calm+"&exchange="+exchange)
 	r := newRecorder()
-	r.keep = true
+	r.SettleNothing()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})
 	giveUp(t, c)
 	if err := c.Publish(t.Context(), numbered(0, 3, "long.a")); err != nil {

@@ -66,9 +66,7 @@ func leaveWithADeadConsumer(t *testing.T, server *testbroker.Redis) {
 // letGo settles what was delivered and what will be, so that the subscriptions can end however the test does.
 func letGo(recorders ...*recorder) {
 	for _, r := range recorders {
-		r.mu.Lock()
-		r.acks = true
-		r.mu.Unlock()
+		r.SettleAll()
 		for _, d := range r.deliveries() {
 			_ = d.Settler.Settle(context.Background(), []brokers.Settlement{{Token: d.Token}}) // some may be settled already
 		}

@@ -60,7 +60,7 @@ func TestAFullServerIsDrained(t *testing.T) {
 	free := fillMemory(t, server)
 	defer free()
 	c, r := open(t, streamURL(server)+"?prefetch=10"), newRecorder() // of a service that starts now
-	r.acks = true
+	r.SettleAll()
 	subscribe(t, c, r, group("g", orders))
 	eventually(t, 30*time.Second, "the backlog is delivered", func() bool { return len(r.deliveries()) == 300 })
 	looks := calls(t, server, "time")

@@ -164,7 +164,7 @@ func TestAfterAFailoverTheNewMasterIsUsed(t *testing.T) {
 	url := "://127.0.0.1:1," + sentinel + "?sentinel=main&dial_timeout=1s" // the first sentinel is not there
 	stored, fleeting := open(t, "redis+stream"+url), open(t, "redis"+url)
 	r, f := newRecorder(), newRecorder()
-	r.acks = true // one of the probes below may arrive after the last of them that this test looks for
+	r.SettleAll() // one of the probes below may arrive after the last of them that this test looks for
 	subscribe(t, stored, r, group("g", orders))
 	subscribe(t, fleeting, f, brokers.Subscription{Name: "s", Channels: []string{orders}})
 	publish(t, stored, message(orders, "before"))

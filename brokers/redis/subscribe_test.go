@@ -137,7 +137,7 @@ func TestWhatASlowSinkMissesIsCountedExactly(t *testing.T) {
 		t.Run(bounds, func(t *testing.T) {
 			c := open(t, testbroker.AnyRedis(t).URL()+"?"+bounds)
 			r := newRecorder()
-			r.block = make(chan struct{})
+			r.Block = make(chan struct{})
 			subscribe(t, c, r, brokers.Subscription{Name: "slow", Channels: []string{"a.b"}})
 			other := newRecorder()
 			subscribe(t, c, other, brokers.Subscription{Name: "quick", Channels: []string{"a.b"}})
@@ -148,7 +148,7 @@ func TestWhatASlowSinkMissesIsCountedExactly(t *testing.T) {
 				}
 				eventually(t, 10*time.Second, "the quick one has it", func() bool { return len(other.deliveries()) == from+50 })
 			}
-			close(r.block)
+			close(r.Block)
 			if err := c.Publish(t.Context(), []brokers.Message{message("a.b", "end")}); err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestWhatASlowSinkMissesIsCountedExactly(t *testing.T) {
 func inOrder(t *testing.T, r *recorder) {
 	t.Helper()
 	next := 0
-	for _, s := range r.seen {
+	for _, s := range r.Seen() {
 		switch s := s.(type) {
 		case brokers.Gap:
 			next += int(s.Missed)
@@ -280,7 +280,7 @@ func TestAServerThatIsDownAtTheStartIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-r.ready:
+	case <-r.IsReady():
 	case err := <-done:
 		t.Fatal(err)
 	case <-time.After(within(5 * time.Second)):
@@ -320,7 +320,7 @@ func TestTLSWithACAOfOnesOwn(t *testing.T) {
 func TestCloseReturnsByItsDeadlineWhereTheSinkNeverDoes(t *testing.T) {
 	c := open(t, testbroker.AnyRedis(t).URL())
 	r := newRecorder()
-	r.block = make(chan struct{})
+	r.Block = make(chan struct{})
 	end := subscribe(t, c, r, brokers.Subscription{Name: "s", Channels: []string{"a.b"}})
 	after := newRecorder() // the server sends to it what it sent to the other one before
 	subscribe(t, c, after, brokers.Subscription{Name: "after", Channels: []string{"a.b"}})
@@ -345,7 +345,7 @@ func TestCloseReturnsByItsDeadlineWhereTheSinkNeverDoes(t *testing.T) {
 	if d := time.Since(start); d > within(5*time.Second) {
 		t.Errorf("Close took %v", d)
 	}
-	close(r.block)
+	close(r.Block)
 	if err := end(); err != nil {
 		t.Errorf("Subscribe: %v", err)
 	}
@@ -377,7 +377,7 @@ func TestAThousandOpensAndClosesLeaveNothingBehind(t *testing.T) {
 		r := newRecorder()
 		if i%4 == 0 { // a subscription, a publication, one that is closed while it connects, and nothing at all
 			go func() { done <- c.Subscribe(ctx, brokers.Subscription{Name: "s", Channels: []string{"a.b"}}, r) }()
-			<-r.ready
+			<-r.IsReady()
 		} else {
 			done <- nil
 		}

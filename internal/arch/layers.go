@@ -15,7 +15,7 @@ type layer struct {
 }
 
 // helpers of tests, which any test may use.
-var testHelpers = []string{"internal/testbroker"}
+var testHelpers = []string{"internal/testbroker", "internal/drivertest"}
 
 // driverMay is what a driver imports: the contract, and what drivers share.
 var driverMay = []string{
@@ -79,6 +79,7 @@ var layers = []layer{
 	{folder: "internal/testreport"},
 	{folder: "internal/delivery", imports: []string{"brokers/..."}},
 	{folder: "internal/testbroker"},
+	{folder: "internal/drivertest", imports: []string{"brokers", "brokers/brokertest"}},
 	{folder: "internal/bench", imports: slices.Concat(public, testHelpers)},
 	{folder: "internal/faults", tests: public},
 	{folder: "internal/behaviour", tests: public},
