@@ -61,9 +61,10 @@ type GroupProvision struct {
 }
 
 // A Warner is a Conn that may learn of a set-up which weakens its promises, such as a server that keeps on no disk
-// what it confirms. It is optional: drivers do not log, so a bus asserts it, and logs each warning once.
+// what it confirms. It is optional: drivers do not log, so a bus asserts it, and logs each warning once, until
+// it is over and comes again.
 type Warner interface {
-	// Warnings returns what is known so far: sentences for an operator, each with its remedy, sorted; none is the
+	// Warnings returns what is known and not over: sentences for an operator, each with its remedy, sorted; none is the
 	// rule. It does no I/O and is safe for concurrent use.
 	Warnings() []string
 }

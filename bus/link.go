@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -28,7 +29,7 @@ type link struct {
 	unrouter    brokers.Unrouter
 	warner      brokers.Warner
 	local       bool     // it is a brokers.Local
-	warned      sync.Map // the warnings that were logged
+	warned      sync.Map // the warnings that were logged and are not over
 
 	avail *availability
 	guard func(where string, f func()) error // contains panics of the driver
@@ -83,7 +84,7 @@ func (l *link) retryable(err error) (again bool) {
 	return again
 }
 
-// warn logs what the driver warns of, each warning once. It does no I/O.
+// warn logs what the driver warns of: each warning once, and once more when it comes again after it was over. It does no I/O.
 func (l *link) warn() {
 	if l.warner == nil {
 		return
@@ -96,6 +97,12 @@ func (l *link) warn() {
 				"broker", cmp.Or(l.tag, l.scheme), "warning", text)
 		}
 	}
+	l.warned.Range(func(text, _ any) bool {
+		if !slices.Contains(warnings, text.(string)) {
+			l.warned.Delete(text)
+		}
+		return true
+	})
 }
 
 // wrong makes the error about the broker.

@@ -148,8 +148,17 @@ func (c *conn) Capabilities() brokers.Capabilities {
 // passwords and commands that the server refuses do not.
 func (c *conn) Retryable(err error) bool { return retryable(err) }
 
-// Ping asks the server for a reply over a connection of the pool.
+// Ping asks the server for a reply over a connection of the pool. One that cannot write its disk denies a PING, and carries
+// messages all the same.
 func (c *conn) Ping(ctx context.Context) error {
+	err := c.ping(ctx)
+	if goredis.HasErrorPrefix(err, "MISCONF") {
+		return nil
+	}
+	return err
+}
+
+func (c *conn) ping(ctx context.Context) error {
 	return c.call(ctx, func(ctx context.Context) error { return c.pub.Ping(ctx).Err() })
 }
 

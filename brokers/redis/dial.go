@@ -75,11 +75,16 @@ func (e *dialError) Unwrap() error { return e.err }
 // batch would be written to a connection that takes nothing. One PING tells, so that the batch is NotSent.
 func greet(ctx context.Context, cn *goredis.Conn) error {
 	err := cn.Ping(ctx).Err()
-	if goredis.HasErrorPrefix(err, "NOPERM") {
-		return nil // a user who may publish and may not ping
+	if hasPrefix(err, welcome) {
+		return nil
 	}
 	return err
 }
+
+// welcome replies to a PING deny the PING alone: to a user who may publish and may not ping, and by a server that cannot write its
+// disk. That one still carries what is published, and hands out what it has to those who need not settle it; what it denies
+// beyond that is denied command by command.
+var welcome = []string{"NOPERM", "MISCONF"}
 
 // greetAfter is greet after the hook of a client that we were given, if it has one.
 func greetAfter(hook func(context.Context, *goredis.Conn) error) func(context.Context, *goredis.Conn) error {

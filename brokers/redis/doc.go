@@ -52,7 +52,8 @@
 //
 // A server stores what it confirms as its configuration says: set appendonly yes, with appendfsync always where not
 // even the last moments before a crash may be lost. Warnings tells of a server that has no append-only file, or that
-// may evict streams. It has to be 6.2 or later. A Redis Cluster is refused.
+// may evict streams, and, for as long as that lasts, of one that denies what it is asked to write: that trims nothing, or hands out
+// nothing to groups because its disk or its memory is full. It has to be 6.2 or later. A Redis Cluster is refused.
 //
 // # URL
 //

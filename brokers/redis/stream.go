@@ -36,8 +36,8 @@ type stream struct {
 	keeper    keeper
 
 	mu        sync.Mutex
-	announced map[string]time.Time // when a channel was last put into the set of channels
-	pinned    map[string]bool      // by channel and group: those that kept old messages when they were last looked at
+	announced announced
+	pinned    map[string]bool // by channel and group: those that kept old messages when they were last looked at
 }
 
 var (
@@ -53,7 +53,8 @@ func openStream(ctx context.Context, u *brokers.URL) (brokers.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &stream{conn: newConn(set, u.Scheme), announced: make(map[string]time.Time), pinned: make(map[string]bool)}
+	c := &stream{conn: newConn(set, u.Scheme), pinned: make(map[string]bool)}
+	c.announced = announced{at: make(map[string]time.Time), owed: make(map[string]bool)}
 	c.command = c.newAdd
 	c.before = c.announce
 	if f := set.stream.format; f != nil {
@@ -73,6 +74,10 @@ func (c *stream) Capabilities() brokers.Capabilities {
 	p.MaxBytes = c.set.maxBytes
 	return p
 }
+
+// Ping asks the server for a reply over a connection of the pool. A server that cannot write its disk denies a PING, as it denies
+// all that is written to streams and read by groups.
+func (c *stream) Ping(ctx context.Context) error { return c.ping(ctx) }
 
 // Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects. What is not settled then
 // is given back to the group, if the server can be reached within a moment.

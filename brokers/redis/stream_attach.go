@@ -54,19 +54,6 @@ func startID(s brokers.Start) string {
 	return "0"
 }
 
-// register puts channels into the set of channels.
-func (c *stream) register(ctx context.Context, client *goredis.Client, channels []string) error {
-	if !c.set.stream.create || len(channels) == 0 {
-		return nil
-	}
-	err := c.addChannels(ctx, client, channels)
-	if denied(err) {
-		c.warnings.set("channels", "channels are not found by patterns: "+err.Error())
-		return nil
-	}
-	return err
-}
-
 // adopt reads the channels from now on, those that are not read yet.
 func (m *member) adopt(ctx context.Context, channels []string, from string) error {
 	for _, channel := range channels {

@@ -34,6 +34,7 @@ func (m *member) readNew(ctx context.Context, room int) error {
 		return err
 	}
 	defer m.buffer.shrink()
+	m.noteDenied(nil)
 	return m.take(ctx, m.buffer.b, count)
 }
 

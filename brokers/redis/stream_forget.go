@@ -30,7 +30,8 @@ func (c *stream) lookForForgotten(ctx context.Context, channel string, s groupSt
 		limit = c.set.stream.forget
 	}
 	removed := false
-	c.warnings.clear("pinned:" + channel + ":")
+	pins := make(map[string]string)
+	defer func() { c.warnings.replace("pinned:"+channel+":", pins) }()
 	for group, floor := range s.floors {
 		pinned, err := c.pins(ctx, channel, s, floor, idAt(now.Add(-limit)))
 		if err != nil {
@@ -44,7 +45,7 @@ func (c *stream) lookForForgotten(ctx context.Context, channel string, s groupSt
 			removed = removed || gone
 		}
 		if pinned && !gone {
-			c.warnPinned(channel, group, limit)
+			pins["pinned:"+channel+":"+group] = c.pinnedText(channel, group, limit)
 		}
 	}
 	return removed, nil
@@ -94,9 +95,9 @@ func (c *stream) forget(ctx context.Context, channel, group string) (bool, error
 	return true, nil
 }
 
-// warnPinned warns of a group that keeps messages.
-func (c *stream) warnPinned(channel, group string, limit time.Duration) {
-	c.warnings.set("pinned:"+channel+":"+group, fmt.Sprintf("the group %q of channel %s has not settled messages of more than "+
+// pinnedText warns of a group that keeps messages.
+func (c *stream) pinnedText(channel, group string, limit time.Duration) string {
+	return fmt.Sprintf("the group %q of channel %s has not settled messages of more than "+
 		"%v, which the server therefore keeps in memory: if nobody uses it any more, XGROUP DESTROY %s %s, or let forget=, "+
-		"max_age= or max_entries= bound it", group, channel, limit, c.set.stream.streamKey(channel), group))
+		"max_age= or max_entries= bound it", group, channel, limit, c.set.stream.streamKey(channel), group)
 }

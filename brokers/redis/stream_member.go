@@ -72,6 +72,7 @@ type member struct {
 	everReady bool
 	served    bool // what was pending with this consumer when the process began was delivered
 	trouble   trouble
+	denied    string // what the operator was warned of
 
 	mu      sync.Mutex
 	sources []*source
@@ -114,7 +115,12 @@ func (m *member) run(ctx context.Context) error {
 	defer m.conn.disown(client)
 	line.watch(ctx)
 	steward := newSteward(context.WithoutCancel(ctx), m)
-	err := m.conn.retry(ctx, &m.trouble, func() error { return m.serve(ctx) })
+	err := m.conn.retry(ctx, &m.trouble, func() error {
+		err := m.serve(ctx)
+		m.noteDenied(err)
+		return err
+	})
+	m.noteDenied(nil)
 	line.unwatch()
 	if err == nil {
 		m.leave(context.WithoutCancel(ctx))
@@ -149,6 +155,22 @@ func (m *member) serve(ctx context.Context) error {
 			return err
 		}
 		m.trouble.well(time.Now())
+	}
+}
+
+// noteDenied warns of a server that hands out nothing because it does not write just now, until it does again. What comes with a
+// connection that is lost says nothing of that.
+func (m *member) noteDenied(err error) {
+	if err != nil && !isReply(err) {
+		return
+	}
+	text := ""
+	if hasPrefix(err, unwritten) {
+		text = "the server hands out nothing to the group " + m.group + ": " + err.Error()
+	}
+	if text != m.denied {
+		m.denied = text
+		m.conn.warnings.set("denied:"+m.consumer, text)
 	}
 }
 

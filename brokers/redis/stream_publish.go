@@ -1,17 +1,10 @@
 package redis
 
 import (
-	"context"
-	"time"
-
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/brokers"
 )
-
-// announceEvery is how often a channel that is published to is put into the set of channels again: so soon is the set
-// whole after a FLUSHALL.
-const announceEvery = 4 * time.Second
 
 // newAdd returns an XADD.
 func (c *stream) newAdd(p *publication) *command {
@@ -50,59 +43,3 @@ func (c *stream) fillForeign(cmd *command, m *brokers.Message) {
 	cmd.body.data = []byte(last.Value)
 	cmd.Cmder = goredis.NewStringCmd(noContext, append(args, last.Name, &cmd.body)...)
 }
-
-// announce puts the channels of a publication into the set of channels, where they were not for a while. It comes
-// before the messages: a channel that is in the set and has no stream yet does no harm.
-func (c *stream) announce(p *publication) {
-	now := time.Now()
-	due := c.unannounced(p.msgs, now)
-	c.keeper.note(now, due...)
-	if len(due) == 0 || !c.set.stream.create {
-		return
-	}
-	err := c.addChannels(p.ctx, p.client, due)
-	if isReply(err) {
-		c.warnings.set("channels", "channels are not found by patterns: "+err.Error())
-		return
-	}
-	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, channel := range due {
-			delete(c.announced, channel)
-		}
-	}
-}
-
-func (c *stream) addChannels(ctx context.Context, client *goredis.Client, channels []string) error {
-	members := make([]any, len(channels))
-	for i, channel := range channels {
-		members[i] = channel
-	}
-	return client.SAdd(ctx, c.set.stream.channelsKey(), members...).Err()
-}
-
-// unannounced returns the channels of msgs that are due, and takes them for announced.
-func (c *stream) unannounced(msgs []brokers.Message, now time.Time) (due []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last := ""
-	for i := range msgs {
-		channel := msgs[i].Channel
-		if channel == last {
-			continue
-		}
-		last = channel
-		if now.Sub(c.announced[channel]) >= announceEvery {
-			if len(c.announced) >= channelsKnown {
-				clear(c.announced)
-			}
-			c.announced[channel] = now
-			due = append(due, channel)
-		}
-	}
-	return due
-}
-
-// channelsKnown bounds what is remembered of channels. A service has a few.
-const channelsKnown = 4096

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -57,6 +58,7 @@ func (k *keeper) due(now time.Time) (out []string) {
 		}
 		out = append(out, channel)
 	}
+	slices.Sort(out) // so that the same one is warned of again
 	return out
 }
 
@@ -64,22 +66,42 @@ func (k *keeper) run(ctx context.Context, c *stream) {
 	// Not all processes at once.
 	t := time.NewTimer(time.Duration(rand.Int64N(int64(trimEvery))))
 	defer t.Stop()
+	owed := time.NewTicker(announceEvery)
+	defer owed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-owed.C:
+			c.announceOwed(ctx)
 		case <-t.C:
+			c.trimAll(ctx, k.due(time.Now()))
+			t.Reset(trimEvery)
 		}
-		for _, channel := range k.due(time.Now()) {
-			if err := c.trim(ctx, channel); err != nil {
-				if isReply(err) && !isNoGroup(err) && c.set.stream.create {
-					c.warnings.set("trim", "streams are not trimmed by this account: "+err.Error())
-				}
-				break
-			}
-		}
-		t.Reset(trimEvery)
 	}
+}
+
+// trimAll trims the streams of channels. A server that refuses that for one of them may do it for the others; the warning of it
+// is there until a round in which none was refused.
+func (c *stream) trimAll(ctx context.Context, channels []string) {
+	refused := ""
+	for _, channel := range channels {
+		err := c.trim(ctx, channel)
+		switch {
+		case err == nil, isNoGroup(err):
+		case !isReply(err):
+			return // the server does not answer: what it refuses it says when it does
+		case refused == "" && c.wantsTrimming(err):
+			refused = "the stream of channel " + channel + " is not trimmed: " + err.Error()
+		}
+	}
+	c.warnings.set("trim", refused)
+}
+
+// wantsTrimming reports whether an operator should know of a stream that is not trimmed. An account that may only publish, with
+// create=false, leaves that to others.
+func (c *stream) wantsTrimming(err error) bool {
+	return denied(err) && (c.set.stream.create || hasPrefix(err, unwritten))
 }
 
 // trim removes what nobody needs any more of a channel's stream.
@@ -110,22 +132,23 @@ func (c *stream) trim(ctx context.Context, channel string) error {
 	if set.maxAge > 0 {
 		cut = later(cut, idAt(now.Add(-set.maxAge)))
 	}
+	if err := repeat(func() (int64, error) { return c.pub.XTrimMinIDApprox(ctx, key, cut.String(), 0).Result() }); err != nil {
+		return err
+	}
+	if set.maxEntries == 0 {
+		return nil
+	}
+	return repeat(func() (int64, error) { return c.pub.XTrimMaxLenApprox(ctx, key, int64(set.maxEntries), 0).Result() })
+}
+
+// repeat trims until nothing more is removed.
+func repeat(trim func() (removed int64, err error)) error {
 	for range trimAtOnce {
-		n, err := c.pub.XTrimMinIDApprox(ctx, key, cut.String(), 0).Result()
-		if err != nil || n == 0 {
-			break
+		if n, err := trim(); err != nil || n == 0 {
+			return err
 		}
 	}
-	for range trimAtOnce {
-		if set.maxEntries == 0 {
-			break
-		}
-		n, err := c.pub.XTrimMaxLenApprox(ctx, key, int64(set.maxEntries), 0).Result()
-		if err != nil || n == 0 {
-			break
-		}
-	}
-	return err
+	return nil
 }
 
 // cutoff returns the id before which entries are removed: those that are older than retention, and more than so many

@@ -32,11 +32,15 @@ func (w *warnings) set(kind, text string) {
 	w.byKind[kind] = text
 }
 
-// clear takes back the warnings whose kinds begin with prefix.
-func (w *warnings) clear(prefix string) {
+// replace sets warnings by kinds that begin with prefix, and takes back all others that do.
+func (w *warnings) replace(prefix string, byKind map[string]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.byKind, func(kind, _ string) bool { return strings.HasPrefix(kind, prefix) })
+	if w.byKind == nil {
+		w.byKind = make(map[string]string)
+	}
+	maps.Copy(w.byKind, byKind)
 }
 
 // due reports whether the server's settings should be looked at again.
