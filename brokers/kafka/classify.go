@@ -44,6 +44,8 @@ func classify(err error, begun bool) brokers.Outcome {
 	switch {
 	case err == nil:
 		return brokers.Confirmed
+	case errors.As(err, new(tooFew)):
+		return brokers.NotSent
 	case !begun && coded && !passing[code] && !doubtful[code] && !refusals[code]:
 		return brokers.Rejected // the topic cannot be created, for one
 	case !begun:
@@ -66,7 +68,7 @@ func retryable(err error) bool {
 	case errors.As(err, new(*brokers.CapabilityError)), errors.As(err, new(*brokers.HeaderError)), errors.As(err, new(badChannel)),
 		errors.As(err, new(tooLong)):
 		return false
-	case errors.As(err, new(tooMany)):
+	case errors.As(err, new(tooMany)), errors.As(err, new(tooFew)):
 		return true
 	case coded:
 		return passing[code] || doubtful[code]

@@ -27,7 +27,9 @@ type cluster struct {
 	topics  map[string]*topic
 	loaded  time.Time
 	renewed time.Time
-	limits  map[string]int // the most bytes of a batch, of topics that have refused one
+	brokers int // how many there are
+	few     shortage
+	limits  batchLimits
 
 	creating chan struct{} // held by the one who creates topics
 }
@@ -41,6 +43,7 @@ const (
 func (k *cluster) init(c *conn) {
 	k.c = c
 	k.creating = make(chan struct{}, 1)
+	k.limits.init(c.set.maxBytes+overhead, limitFirst)
 }
 
 // all returns all topics. Nobody modifies the map.
@@ -68,7 +71,7 @@ func (k *cluster) load(ctx context.Context) (map[string]*topic, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.topics, k.loaded = topics, time.Now()
+	k.topics, k.loaded, k.brokers = topics, time.Now(), len(r.Brokers)
 	return topics, nil
 }
 
@@ -178,23 +181,21 @@ func (k *cluster) awaitLeaders(ctx context.Context, topics map[string]*topic, na
 func (k *cluster) batchLimit(topic string) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	most := k.c.set.maxBytes + overhead
-	if limit, known := k.limits[topic]; known {
-		return min(limit, most)
-	}
-	return most
+	return k.limits.next(topic, time.Now())
 }
 
-// tooLarge notes that a topic refused a batch of size bytes. Those to come have half of it at most, or one message.
+// tooLarge notes that a topic refused a batch of size bytes for its size.
 func (k *cluster) tooLarge(topic string, size int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.limits == nil {
-		k.limits = make(map[string]int)
-	}
-	if limit, known := k.limits[topic]; !known || size/2 < limit {
-		k.limits[topic] = size / 2
-	}
+	k.limits.refused(topic, size, time.Now())
+}
+
+// fits notes that a topic took a batch of size bytes.
+func (k *cluster) fits(topic string, size int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limits.taken(topic, size)
 }
 
 func missing(topics map[string]*topic, names []string) []string {
@@ -225,7 +226,7 @@ func (k *cluster) create(ctx context.Context, names []string) (map[string]error,
 	}
 	var known []string
 	for i := range r.Topics {
-		err := codeError(r.Topics[i].ErrorCode)
+		err := k.judge(codeError(r.Topics[i].ErrorCode))
 		switch {
 		case errors.Is(err, kafkago.TopicAlreadyExists):
 			known = append(known, r.Topics[i].Name)

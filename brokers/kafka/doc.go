@@ -23,6 +23,7 @@
 //	client_id           what the connections are called in the broker's logs and quotas (eventbus)
 //	dial_timeout        longest connecting, with TLS and login included (3s)
 //	request_timeout     longest wait for one response (10s)
+//	startup_timeout     how long topics wait, after a broker came, for another one of a cluster that has fewer than replication (30s)
 //	metadata_ttl        how soon topics, partitions and leaders that are new are seen at the latest (5s)
 //	session_timeout     silence after which a group takes a member for dead (10s)
 //	heartbeat_interval  how often a member shows that it lives, and how soon it learns of a rebalance (1s)

@@ -70,7 +70,7 @@ func (f *fetchers) loop(broker int32) {
 			err = codeError(res.ErrorCode)
 		}
 		if err != nil {
-			f.s.fetchFailed(parts)
+			f.s.fetchFailed(parts, err)
 			f.s.c.cluster.renew()
 			continue
 		}
@@ -116,11 +116,14 @@ func (s *subscription) nextFetch(broker int32) ([]*partition, *fetch.Request, <-
 }
 
 // fetchFailed lets partitions be asked for again after a pause.
-func (s *subscription) fetchFailed(parts []*partition) {
+func (s *subscription) fetchFailed(parts []*partition, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range parts {
 		p.fetching, p.retryAt = false, time.Now().Add(pauseOnError)
+		if p.failure == nil && !errors.Is(err, context.Canceled) {
+			p.failure = err
+		}
 	}
 }
 
@@ -139,7 +142,7 @@ func (s *subscription) fetched(ctx context.Context, parts []*partition, res *fet
 		case errors.Is(err, kafkago.OffsetOutOfRange):
 			s.recover(ctx, p)
 		case err != nil:
-			s.fetchFailed([]*partition{p})
+			s.fetchFailed([]*partition{p}, err)
 			s.c.cluster.renew()
 		default:
 			s.accept(p, r)
@@ -161,7 +164,7 @@ func (s *subscription) accept(p *partition, r *fetch.ResponsePartition) {
 	entries, next := s.decodeAll(p, r.RecordSet.Records, from)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.fetching = false
+	p.fetching, p.failure = false, nil
 	if p.dead {
 		return
 	}
@@ -241,7 +244,7 @@ func (s *subscription) decodeBatch(b *batchReader, out []*entry, next int64) ([]
 func (s *subscription) recover(ctx context.Context, p *partition) {
 	first, err := s.c.offset(ctx, p.tp, kafkago.FirstOffset)
 	if err != nil {
-		s.fetchFailed([]*partition{p})
+		s.fetchFailed([]*partition{p}, err)
 		return
 	}
 	if before := s.moveTo(p, first); first > before {
@@ -258,7 +261,7 @@ func (s *subscription) moveTo(p *partition, first int64) (before int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before = p.next
-	p.next, p.fetching = first, false
+	p.next, p.fetching, p.failure = first, false, nil
 	if first >= before || p.dead {
 		return before
 	}

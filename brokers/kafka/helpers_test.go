@@ -18,7 +18,8 @@ type recorder struct {
 	ready chan struct{}
 	keep  func(brokers.Delivery) bool // what is never settled
 	work  time.Duration
-	next  *recorder // notes them instead, for several members
+	gate  <-chan struct{} // what it settles waits until it is closed; nil for nothing
+	next  *recorder       // notes them instead, for several members
 
 	mu  sync.Mutex
 	got []brokers.Delivery
@@ -36,6 +37,9 @@ func (r *recorder) Deliver(batch []brokers.Delivery) {
 	to.mu.Lock()
 	to.got = append(to.got, batch...)
 	to.mu.Unlock()
+	if r.gate != nil {
+		<-r.gate
+	}
 	if r.work == 0 {
 		r.settle(batch)
 		return

@@ -120,7 +120,9 @@ func (m *member) live() error {
 		case <-commit.C:
 			err = m.commitNow()
 		case <-beat.C:
-			if err = m.heartbeat(); err == nil && m.changed() {
+			err = m.heartbeat()
+			m.noteUnlessMoving(beating, err)
+			if err == nil && m.changed() {
 				err = kafkago.RebalanceInProgress
 			}
 			fetch.lead(m.topics)
@@ -151,7 +153,16 @@ func (m *member) commitNow() error {
 		m.failed = time.Now()
 	}
 	m.s.hold(err != nil)
+	m.noteUnlessMoving(committing, err)
 	return err
+}
+
+// noteUnlessMoving notes what a commit or a heartbeat ended with. That the group rebalances, or goes on without us, is no trouble.
+func (m *member) noteUnlessMoving(what int, err error) {
+	if lost(err) || errors.Is(err, kafkago.RebalanceInProgress) {
+		err = nil
+	}
+	m.s.note(what, err)
 }
 
 // handOver stops delivering and waits until what is being handled is settled, at most as long as the group waits for us.

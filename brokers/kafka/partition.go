@@ -40,6 +40,7 @@ type partition struct {
 
 	fetching bool
 	retryAt  time.Time // not before, after an error
+	failure  error     // the first one since it was fetched from last
 	buffer   []*entry  // fetched and not looked at, by offset
 	bytes    int       // of the entries in buffer
 	// window has what was looked at and is not done, by offset, with what is done in between.

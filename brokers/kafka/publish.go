@@ -287,6 +287,7 @@ func (r *request) settle(res *produce.Response) {
 		err := codeError(part.ErrorCode)
 		switch {
 		case err == nil:
+			r.p.c.cluster.fits(b.list.topic, b.size)
 		case batchRefused(err) && len(b.which) > 1:
 			r.p.c.cluster.tooLarge(b.list.topic, b.size)
 			r.fail(b, brokers.NotSent, tooMany{err})

@@ -21,6 +21,7 @@ type settings struct {
 	clientID       string
 	dialTimeout    time.Duration
 	requestTimeout time.Duration
+	startup        time.Duration // see shortage
 	metadataTTL    time.Duration
 	session        time.Duration
 	heartbeat      time.Duration
@@ -39,7 +40,7 @@ type settings struct {
 func defaults() settings {
 	return settings{
 		create: true, partitions: -1, replication: -1, maxBytes: 1_000_000,
-		dialTimeout: 3 * time.Second, requestTimeout: 10 * time.Second, metadataTTL: 5 * time.Second,
+		dialTimeout: 3 * time.Second, requestTimeout: 10 * time.Second, startup: 30 * time.Second, metadataTTL: 5 * time.Second,
 		session: 10 * time.Second, heartbeat: time.Second, rebalance: 30 * time.Second,
 		commit: 100 * time.Millisecond, bufferBytes: 32 << 20, maxAhead: 1 << 16,
 		maxUncommitted: 10_000,
@@ -59,6 +60,7 @@ func readURL(u *brokers.URL) (settings, []string, security, error) {
 	s.clientID = u.Param("client_id", "eventbus")
 	s.dialTimeout = u.DurationParam("dial_timeout", s.dialTimeout)
 	s.requestTimeout = u.DurationParam("request_timeout", s.requestTimeout)
+	s.startup = u.DurationParam("startup_timeout", s.startup)
 	s.metadataTTL = u.DurationParam("metadata_ttl", s.metadataTTL)
 	s.session = u.DurationParam("session_timeout", s.session)
 	s.heartbeat = u.DurationParam("heartbeat_interval", s.heartbeat)

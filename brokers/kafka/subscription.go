@@ -44,7 +44,8 @@ type subscription struct {
 	uncommitted int
 	// paused: nothing is delivered, since the group rebalances or the subscription ends; stopping: it ends.
 	paused, stopping bool
-	held             bool // nothing is delivered, since nothing can be committed
+	held             bool            // nothing is delivered, since nothing can be committed
+	trouble          [troubles]error // what is tried again, see note
 	gaps             []brokers.Gap
 	batch            []brokers.Delivery // the feeding goroutine's
 }

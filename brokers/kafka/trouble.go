@@ -14,6 +14,7 @@ const longestPause = 10 * time.Second
 // subscription is returned: that the broker refuses this user, and, before it was ever ready, what will not pass. Afterwards
 // that is reported once, and tried again ever more seldom, since the service runs and somebody may mend it.
 func (k *keeper) judge(err error) error {
+	k.s.note(keeping, err)
 	switch {
 	case retryable(err), errors.Is(err, brokers.ErrClosed):
 		k.wait = pauseOnError
@@ -35,6 +36,7 @@ func (k *keeper) judge(err error) error {
 // well notes that the partitions are had: what is published from now on arrives.
 func (k *keeper) well() {
 	k.trouble = ""
+	k.s.note(keeping, nil)
 	if !isClosed(k.s.ready) {
 		close(k.s.ready)
 	}
