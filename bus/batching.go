@@ -63,7 +63,6 @@ type batcher struct {
 	handler BatchHandler
 	config  BatchConfig
 	turn    chan struct{} // has an element for each batch that is being handled
-	hurry   chan struct{} // has an element where no other event can join for now
 	around  []router.Middleware
 
 	mu      sync.Mutex
@@ -74,14 +73,14 @@ type batcher struct {
 type batchOf struct {
 	events []schema.Event // guarded by batcher.mu until it is handed over
 	errs   []error
-	full   chan struct{}
+	enough chan struct{} // has an element when it need not wait any longer: it is full, or no other event can join for now
 	done   chan struct{} // closed when errs are there
 }
 
 func newBatcher(c *consumer) *batcher {
 	return &batcher{
 		c: c, handler: c.sub.BatchHandler, config: c.sub.Batch,
-		turn: make(chan struct{}, c.sub.Concurrency), hurry: make(chan struct{}, 1),
+		turn:   make(chan struct{}, c.sub.Concurrency),
 		around: []router.Middleware{middleware.Timeout(c.sub.Timeout), middleware.Recover(c.panicked)},
 	}
 }
@@ -105,22 +104,30 @@ func (b *batcher) join(e schema.Event) (*batchOf, int) {
 	defer b.mu.Unlock()
 	batch := b.forming
 	if batch == nil {
-		batch = &batchOf{full: make(chan struct{}), done: make(chan struct{})}
+		batch = &batchOf{enough: make(chan struct{}, 1), done: make(chan struct{})}
 		b.forming = batch
 	}
 	batch.events = append(batch.events, e)
 	n := len(batch.events)
 	if n == b.config.MaxEvents {
 		b.forming = nil
-		close(batch.full)
+		batch.hurry()
 	}
 	return batch, n - 1
 }
 
-// nudge has the batch that forms handed over now.
+// nudge has the batch that forms handed over now. Where none forms, the next one is not meant.
 func (b *batcher) nudge() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.forming != nil {
+		b.forming.hurry()
+	}
+}
+
+func (batch *batchOf) hurry() {
 	select {
-	case b.hurry <- struct{}{}:
+	case batch.enough <- struct{}{}:
 	default:
 	}
 }
@@ -130,20 +137,25 @@ func (b *batcher) lead(ctx context.Context, batch *batchOf) {
 	t := time.NewTimer(b.config.MaxWait)
 	defer t.Stop()
 	select {
-	case <-batch.full:
-	case <-b.hurry:
+	case <-batch.enough:
 	case <-t.C:
 	case <-router.Draining(ctx):
 	case <-ctx.Done():
 	}
 	select {
 	case b.turn <- struct{}{}:
-		b.close(batch)
-		b.run(batch)
 	case <-ctx.Done():
 		b.close(batch)
 		batch.end(context.Cause(ctx))
+		return
 	}
+	b.close(batch)
+	if ctx.Err() != nil { // both have come true: no handler begins then
+		<-b.turn
+		batch.end(context.Cause(ctx))
+		return
+	}
+	b.run(batch)
 }
 
 // close lets no more events join.

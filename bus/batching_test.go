@@ -68,6 +68,34 @@ func TestABatchIsFullOrHasWaited(t *testing.T) {
 	})
 }
 
+// While the only event is being handled another one of its key comes: nothing waits then that it could hurry. When its turn comes, it
+// waits for others like any other.
+func TestABatchIsNotHurriedByWhatCameBeforeIt(t *testing.T) {
+	got := batches{}
+	s := bus.Subscription{
+		Concurrency: 1, Timeout: time.Hour, Batch: bus.BatchConfig{MaxEvents: 10, MaxWait: time.Minute},
+		BatchHandler: func(_ context.Context, events []schema.Event) []error {
+			got.note(events)
+			time.Sleep(10 * time.Minute)
+			return nil
+		},
+	}
+	pausable(t, inMemory, bus.Config{}, s, func(t *testing.T, b *bus.Bus, _ *bus.Sub) {
+		got.begin = time.Now()
+		start(t, b)
+		emit(t, b, named("e1", "user:1"))
+		time.Sleep(5 * time.Minute)
+		emit(t, b, named("e2", "user:1"))
+		time.Sleep(6*time.Minute + time.Second)
+		emit(t, b, named("e3", "user:2"))
+		time.Sleep(time.Hour)
+		sizes, at := got.all()
+		if !slices.Equal(sizes, []int{1, 2}) || at[1] != 12*time.Minute {
+			t.Errorf("batches of %v at %v, want 1 and 2, the second after 12 minutes", sizes, at)
+		}
+	})
+}
+
 // Each event of a batch has the outcome that the handler says, and an error of the whole batch is each one's.
 func TestEveryEventOfABatchHasItsOwnOutcome(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -438,3 +438,36 @@ func TestAFileSetsTheLimitsOfASubscription(t *testing.T) {
 		}
 	}
 }
+
+// The pause of an open breaker ends while a shutdown waits for a handler: nothing changes any more, and no hook is called.
+func TestABreakerChangesNoMoreInAShutdown(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	hook := bus.WithHooks(bus.Hooks{Breaker: func(c bus.BreakerChange) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, c.To.String())
+	}})
+	bubble(t, inMemory, deadletter.NewMemory(0, 0), []bus.Subscription{{
+		Name: "s", Channels: []string{"x.all"}, Concurrency: 2, Retry: bus.RetryPolicy{Attempts: 1}, Timeout: time.Hour,
+		Breaker: bus.BreakerPolicy{Failures: 1, Pause: 10 * time.Second},
+		Handler: func(_ context.Context, e schema.Event) error {
+			if e.ID == "long" {
+				time.Sleep(time.Minute)
+				return nil
+			}
+			return errDown
+		},
+	}}, func(t *testing.T, b *bus.Bus) {
+		emit(t, b, named("long", "user:1"), named("bad", "user:2"))
+		time.Sleep(time.Second)
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Equal(told, []string{"open"}) {
+			t.Errorf("the hook was told %q", told)
+		}
+	}, hook)
+}

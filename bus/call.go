@@ -15,7 +15,7 @@ type call struct {
 	mu     sync.Mutex
 	left   int // slots without an outcome
 	failed int
-	gaveUp bool // its caller waits no longer
+	gaveUp error // why its caller waits no longer; nil while it does
 	slots  []slot
 }
 
@@ -32,7 +32,7 @@ func newCall(n int) *call {
 }
 
 func (c *call) begin(n int) {
-	c.left, c.failed, c.gaveUp = n, 0, false
+	c.left, c.failed, c.gaveUp = n, 0, nil
 	for range n {
 		c.slots = append(c.slots, slot{state: brokers.Unknown})
 	}
@@ -121,14 +121,15 @@ func (c *call) result(p *packer, exits []*outlet, pending error) error {
 	return &PublishError{Outcomes: out}
 }
 
-// giveUp says that the caller waits no longer: what was not sent yet need not be.
-func (c *call) giveUp() {
+// giveUp says that the caller waits no longer, and why: what was not sent yet need not be.
+func (c *call) giveUp(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gaveUp = true
+	c.gaveUp = cause
 }
 
-func (c *call) canceled() bool {
+// canceled returns why the caller waits no longer; nil while it does.
+func (c *call) canceled() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.gaveUp

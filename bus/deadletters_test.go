@@ -211,6 +211,36 @@ func TestASubscriptionPausesWhileItsDeadLettersCannotBeWritten(t *testing.T) {
 	})
 }
 
+// A worker that Close has left behind in a hook comes to its letter later on: it waits for nobody.
+func TestALetterThatComesAfterCloseIsLostAndCounted(t *testing.T) {
+	store := newMoodyStore()
+	store.away.Store(true)
+	synctest.Test(t, func(t *testing.T) {
+		finish := make(chan struct{})
+		b, err := bus.New(t.Context(), unsettled{memory.New()}, bus.Config{Config: testRules}, bus.WithDeadLetters(store),
+			bus.WithHooks(bus.Hooks{Failed: func(bus.Failed) { <-finish }}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := b.Subscribe(bus.Subscription{
+			Name: "s", Channels: []string{"x.all"}, Handler: func(context.Context, schema.Event) error { return bus.Permanent(errors.New("no")) },
+		})
+		if err := errors.Join(err, b.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		emit(t, b, named("bad", "bad"))
+		synctest.Wait()
+		if err := b.Close(ended()); err == nil {
+			t.Error("nothing was left behind")
+		}
+		close(finish)
+		synctest.Wait()
+		if st := b.Stats().DeadLetters; st.Waiting != 0 || st.Lost != 1 || sub.Stats().DeadLettered != 0 {
+			t.Errorf("%+v, %+v", st, sub.Stats())
+		}
+	})
+}
+
 // Where the store does not come back, a shutdown gives the event back instead of losing it.
 func TestWhatCouldNotBeWrittenIsGivenBackAtTheShutdown(t *testing.T) {
 	store := newMoodyStore()

@@ -62,7 +62,7 @@ func (r *running) ensureOne(l *link, done chan<- struct{}) {
 			close(done)
 			return
 		case errors.As(err, &wrong) && !l.retryable(wrong.Err):
-			r.stop(err)
+			r.fail(err)
 			return
 		}
 		r.bus.reporter.note("ensure:"+l.name, slog.LevelError, "creating channels and groups failed: it is tried again",

@@ -31,14 +31,7 @@ func (f *feed) Ready() {
 }
 
 // isReady reports whether the broker has confirmed the subscription.
-func (f *feed) isReady() bool {
-	select {
-	case <-f.ready:
-		return true
-	default:
-		return false
-	}
-}
+func (f *feed) isReady() bool { return isClosed(f.ready) }
 
 // unconfirmed is the error of a feed that is not ready, or nil.
 func (f *feed) unconfirmed() error {

@@ -86,7 +86,7 @@ func (c *consumer) wakeNow() {
 	s.mu.Lock()
 	g.armed = time.Time{}
 	b := g.breaker
-	if b != nil && b.state == BreakerOpen {
+	if b != nil && b.state == BreakerOpen && !s.draining {
 		if wait := time.Until(g.opens); wait > 0 {
 			c.wakeAt(time.Now(), wait)
 		} else {

@@ -33,6 +33,7 @@ type keeper struct {
 
 	mu      sync.Mutex
 	waiting []deadletter.Letter
+	closed  bool // nothing is written any more
 	bytes   int
 	written int64
 	lost    int64
@@ -118,16 +119,17 @@ func (k *keeper) away() error {
 }
 
 // hold takes a letter whose event no broker takes back: it is written now, or later where the store is away, or lost and counted
-// where too many wait. It does not wait while the store is known to be away.
+// where too many wait, or the keeper is closed: of a handler that Close has left behind. It does not wait while the store is known to
+// be away.
 func (k *keeper) hold(ctx context.Context, l deadletter.Letter) (kept bool) {
 	if k.away() == nil && k.put(ctx, l) == nil {
 		return true
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.waiting) >= maxBuffered || k.bytes+len(l.Body) > maxBufferedBytes {
+	if k.closed || len(k.waiting) >= maxBuffered || k.bytes+len(l.Body) > maxBufferedBytes {
 		k.lost++
-		k.note("dead letters lost", slog.LevelError, "dead letters lost: their store is away, and too many wait",
+		k.note("dead letters lost", slog.LevelError, "dead letters lost: their store is away, and too many wait, or the bus is closed",
 			"event_id", l.EventID, "subscription", l.Subscription, "lost", k.lost)
 		return false
 	}
@@ -194,7 +196,7 @@ func (k *keeper) close(ctx context.Context) error {
 	k.mu.Lock()
 	n := len(k.waiting)
 	k.lost += int64(n)
-	k.waiting, k.bytes = nil, 0
+	k.waiting, k.bytes, k.closed = nil, 0, true
 	why := k.err // of a write that outlives the deadline, it changes
 	k.mu.Unlock()
 	var err error

@@ -31,6 +31,14 @@ type messageRest struct {
 	notBefore time.Time
 }
 
+// canceled returns why nobody waits for the event any more; nil where somebody does, or nobody ever did.
+func (e *entry) canceled() error {
+	if e.call == nil {
+		return nil
+	}
+	return e.call.canceled()
+}
+
 // A lane is a bounded queue of one broker that keeps the order of its keys: many publishers append under a short lock,
 // one flusher takes batches out. While a batch is under way the next one forms, so that an idle bus sends at once and a
 // busy one sends large batches, without a timer.
@@ -218,7 +226,8 @@ func (l *lane) drop(reason DropReason, e *entry, channels []string, err error) {
 
 // cancel gives up the events of a call that are still queued, or wait to be sent again. What a driver is sending is beyond
 // recall.
-func (l *lane) cancel(c *call, cause error) {
+func (l *lane) cancel(c *call) {
+	cause := c.canceled()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for e := range l.queue.all() {
@@ -230,7 +239,7 @@ func (l *lane) cancel(c *call, cause error) {
 		}
 		l.kill(e, DropCanceled, cause)
 	}
-	l.cancelResting(cause)
+	l.cancelResting()
 }
 
 // rest says that a batch waits to be sent again, in no driver's hands; nil says that none does any more.
@@ -238,19 +247,19 @@ func (l *lane) rest(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.resting = b
-	l.cancelResting(context.Canceled)
+	l.cancelResting()
 }
 
-// cancelResting gives up what a caller who waits no longer has in the batch that waits to be sent again. The room is given
-// back with the whole batch. It is called with the lock held.
-func (l *lane) cancelResting(cause error) {
+// cancelResting gives up what callers who wait no longer have in the batch that waits to be sent again, each for its own reason,
+// whoever of them comes first. The room is given back with the whole batch. It is called with the lock held.
+func (l *lane) cancelResting() {
 	if l.resting == nil {
 		return
 	}
 	var others []int
 	for i, ref := range l.resting.refs {
 		e := &l.resting.entries[ref.entry]
-		if e.call != nil && e.call.canceled() {
+		if cause := e.canceled(); cause != nil {
 			l.giveUp(e, ref.channel, brokers.NotSent, DropCanceled, cause)
 		} else {
 			others = append(others, i)

@@ -121,13 +121,13 @@ func (b *Bus) await(ctx context.Context, limit <-chan time.Time, cause error, p 
 			cause = errPublishTimeout
 		}
 	}
-	c.giveUp()
+	c.giveUp(cause)
 	for i, o := range b.exits {
 		if !p.uses(i) {
 			continue
 		}
 		for _, l := range o.lanes {
-			l.cancel(c, cause)
+			l.cancel(c)
 		}
 	}
 	return c.result(p, b.exits, cause)

@@ -37,17 +37,7 @@ func (b *Bus) ToSubscription(ctx context.Context, letters []deadletter.Letter) e
 		}
 		sent++
 	}
-	for range sent {
-		select {
-		case err := <-back.left:
-			if err != nil {
-				errs = append(errs, err)
-			}
-		case <-ctx.Done():
-			return errors.Join(append(errs, context.Cause(ctx))...)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, back.await(ctx, sent))...)
 }
 
 // redeliver puts a letter into its subscription's lanes, behind what is there, once there is room.
@@ -117,6 +107,26 @@ func (c *consumer) feedOf(l *deadletter.Letter) *feed {
 type returned struct {
 	letters []deadletter.Letter // by the tokens
 	left    chan error
+}
+
+// await waits for what becomes of n letters, until ctx ends.
+func (r *returned) await(ctx context.Context, n int) error {
+	var errs []error
+	for range n {
+		select {
+		case err := <-r.left:
+			errs = append(errs, err)
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case err := <-r.left: // both have come true: a letter that is handled must not look like one that is not
+			errs = append(errs, err)
+		default:
+			return errors.Join(append(errs, context.Cause(ctx))...)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 var errNotHandled = errors.New("bus: the subscription shuts down: the dead letter was not handled")

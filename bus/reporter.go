@@ -224,17 +224,29 @@ func shortened(err error) (short error) {
 	return err
 }
 
-// close reports what is left and ends the goroutine. A hook or log handler that blocks is waited for only briefly.
-func (r *reporter) close() {
+// reportGrace is how long a hook or log handler that blocks holds up a Close that has the time.
+const reportGrace = 5 * time.Second
+
+// close reports what is left and ends the goroutine. A hook or log handler that blocks is waited for only briefly where ctx has ended,
+// and not for long where it has not.
+func (r *reporter) close(ctx context.Context) {
 	r.mu.Lock()
 	r.stopped = true
 	r.mu.Unlock()
 	close(r.stop)
-	brief := time.NewTimer(obeyGrace)
-	defer brief.Stop()
+	grace := time.NewTimer(reportGrace)
+	defer grace.Stop()
 	select {
 	case <-r.done:
-	case <-brief.C:
+		return
+	case <-grace.C:
+		return
+	case <-ctx.Done():
+	}
+	grace.Reset(obeyGrace)
+	select {
+	case <-r.done:
+	case <-grace.C:
 	}
 }
 

@@ -49,14 +49,19 @@ func (r *running) wait(ctx context.Context) error {
 	go r.awaitReady(r.bus.ready)
 	<-r.fetch.Done()
 	r.drain(r.bus.limits.Shutdown)
-	if cause := context.Cause(r.fetch); !errors.Is(cause, errStop) && ctx.Err() == nil {
-		return cause
+	// What came first is the cause: suppose a subscription ends for good, and ctx while the others' handlers finish.
+	if failed := new(failure); errors.As(context.Cause(r.fetch), &failed) {
+		return failed.error
 	}
 	return nil
 }
 
-// errStop ends a Run that was asked to end.
+// errStop ends a Run that was asked to end, and a failure one that cannot go on.
 var errStop = errors.New("bus: stopped")
+
+type failure struct{ error }
+
+func (r *running) fail(err error) { r.stop(&failure{err}) }
 
 // A running is one Run.
 type running struct {
@@ -125,7 +130,7 @@ func (r *running) receive(f *feed) {
 			if f.link.tag != "" {
 				err = fmt.Errorf("broker %s: %w", f.link.tag, err)
 			}
-			r.stop(&SubscriptionError{Name: c.name, Err: err})
+			r.fail(&SubscriptionError{Name: c.name, Err: err})
 			return
 		}
 		f.note("subscribe", slog.LevelError, "subscription interrupted", "err", err)
@@ -255,9 +260,20 @@ func (b *Bus) Close(ctx context.Context) error {
 	}
 	select {
 	case <-b.done:
-		return b.closeErr
 	case <-ctx.Done():
-		return &CloseError{Err: context.Cause(ctx)}
+		if !isClosed(b.done) { // both may have come true
+			return &CloseError{Err: context.Cause(ctx)}
+		}
+	}
+	return b.closeErr
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -285,7 +301,7 @@ func (b *Bus) shutDown(ctx context.Context, r *running) error {
 		left.Err = errors.Join(left.Err, b.keeper.close(ctx))
 	}
 	left.Err = errors.Join(left.Err, b.closeDedup())
-	b.reporter.close()
+	b.reporter.close(ctx)
 	if len(left.Handlers) == 0 && left.Dropped == 0 && left.Err == nil {
 		return nil
 	}

@@ -192,8 +192,8 @@ func (s *sender) decide(b *batch, f brokers.MessageError) (again bool) {
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropUnconfirmed, f.Err)
 	case s.abandon.Err() != nil:
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropClosed, f.Err)
-	case e.call != nil && e.call.canceled():
-		s.lane.giveUp(e, ref.channel, f.Outcome, DropCanceled, f.Err)
+	case e.canceled() != nil:
+		s.lane.giveUp(e, ref.channel, f.Outcome, DropCanceled, fmt.Errorf("%w: %w", e.canceled(), f.Err))
 	case e.call != nil && !s.retryable(f.Err):
 		s.lane.giveUp(e, ref.channel, f.Outcome, DropNotSent, f.Err)
 	default:

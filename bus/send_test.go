@@ -200,8 +200,8 @@ func TestACallThatEndsWhileTheBrokerIsDownIsNotSentLater(t *testing.T) {
 			(&sender{lane: l, conn: conn, panics: func(string, any) {}, abandon: t.Context()}).run()
 		}()
 		synctest.Wait()
-		c.giveUp()
-		l.cancel(c, context.DeadlineExceeded)
+		c.giveUp(context.DeadlineExceeded)
+		l.cancel(c)
 		if got := states(c.result(p, []*outlet{{link: &link{}}}, nil)); got != "a:not_sent b:not_sent c:not_sent " {
 			t.Errorf("at its deadline the caller was told %s", got)
 		}

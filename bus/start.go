@@ -20,17 +20,33 @@ func (b *Bus) Start(ctx context.Context) error {
 	go func() { ended <- run.wait(context.WithoutCancel(ctx)) }()
 	select {
 	case <-b.ready:
-		return nil
+	case <-ctx.Done():
 	case err := <-ended:
 		return errors.Join(err, b.notReady())
-	case <-ctx.Done():
-		return fmt.Errorf("bus: start: %w", errors.Join(context.Cause(ctx), b.notReady()))
 	}
+	return b.started(ctx, ended)
+}
+
+// started says how it stands, of which several things may have come true at once: that it has ended counts before all else, since
+// nobody else is told why, and that it is ready before the end of ctx.
+func (b *Bus) started(ctx context.Context, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return errors.Join(err, b.notReady())
+	default:
+	}
+	if isClosed(b.ready) {
+		return nil
+	}
+	return fmt.Errorf("bus: start: %w", errors.Join(context.Cause(ctx), b.notReady()))
 }
 
 // notReady names the subscriptions that the broker has not confirmed, and what a ping of it says.
 func (b *Bus) notReady() error {
-	if b.closed.Load() {
+	b.mu.Lock()
+	closing := b.isClosing
+	b.mu.Unlock()
+	if closing {
 		return ErrClosed
 	}
 	brief, cancel := context.WithTimeout(b.reporter.ctx, obeyGrace)

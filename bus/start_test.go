@@ -55,10 +55,11 @@ func (refusing) Retryable(error) bool { return false }
 func TestStartSaysWhichSubscriptionIsNotConfirmedAndWhy(t *testing.T) {
 	for name, test := range map[string]struct {
 		conn brokers.Conn
+		time time.Duration
 		want string
 	}{
-		"a broker that is silent":  {silent{memory.New()}, `subscription "s": the broker has not confirmed it yet`},
-		"a broker that refuses it": {refusing{memory.New()}, `subscription "s": no permission`},
+		"a broker that is silent":  {silent{memory.New()}, 50 * time.Millisecond, `subscription "s": the broker has not confirmed it yet`},
+		"a broker that refuses it": {refusing{memory.New()}, patience, `subscription "s": no permission`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := bus.New(t.Context(), test.conn, bus.Config{Config: testRules})
@@ -70,12 +71,61 @@ func TestStartSaysWhichSubscriptionIsNotConfirmedAndWhy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), test.time)
 			defer cancel()
 			if err = b.Start(ctx); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want it to say %s", err, test.want)
 			}
 		})
+	}
+}
+
+// A fickle broker refuses a subscription for good once it is told to.
+type fickle struct {
+	brokers.Conn
+	refuse chan struct{}
+}
+
+func (f fickle) Subscribe(ctx context.Context, s brokers.Subscription, sink brokers.Sink) error {
+	if s.Name != "bad" {
+		return f.Conn.Subscribe(ctx, s, sink)
+	}
+	sink.Ready()
+	<-f.refuse
+	return errors.New("no permission")
+}
+
+func (fickle) Retryable(error) bool { return false }
+
+// The context of Run ends when a subscription has ended for good, and a handler of another one is still at work.
+func TestRunReturnsWhyASubscriptionEndedAlsoWhereItsContextEndsAfterwards(t *testing.T) {
+	conn := fickle{memory.New(), make(chan struct{})}
+	b, err := bus.New(t.Context(), conn, bus.Config{Config: testRules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, Bus: b}
+	defer b.Close(ended())
+	entered, finish := make(chan struct{}), make(chan struct{})
+	w.subscribe(bus.Subscription{Name: "bad", Channels: []string{"x.all"}, Handler: func(context.Context, schema.Event) error { return nil }})
+	w.subscribe(bus.Subscription{Name: "good", Channels: []string{"x.a"}, Handler: func(context.Context, schema.Event) error {
+		close(entered)
+		<-finish
+		return nil
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	returned := make(chan error, 1)
+	go func() { returned <- b.Run(ctx) }()
+	<-b.Ready()
+	w.emit(event("a.b", "user:1"))
+	<-entered
+	close(conn.refuse)
+	w.until("it has ended", func() bool { return b.Check(t.Context()).Stopping })
+	cancel()
+	close(finish)
+	if err := <-returned; err == nil || !strings.Contains(err.Error(), `subscription "bad": no permission`) {
+		t.Errorf("Run returned %v", err)
 	}
 }
 
