@@ -96,53 +96,54 @@ func TestLanesOfABrokerAreShapedByItsOwnSettings(t *testing.T) {
 	})
 }
 
-// The lane of audit is full when Publish comes: what goes to main must not wait for it. In real time, since calls are pooled
-// and what a bubble of synctest made is of no use outside.
+// The lane of audit is full when Publish comes: what goes to main must not wait for it.
 func TestPublishSendsToOneBrokerWhileItWaitsForRoomAtAnother(t *testing.T) {
-	const timeout = 3 * time.Second
-	main, audit := newMoody(false), newMoody(false)
-	var cfg bus.Config
-	cfg.Publish.MaxEvents, cfg.Publish.Lanes, cfg.Publish.Timeout = 1, 1, timeout
-	w := newPair(t, main, audit, cfg)
-	audit.feel(down)
-	w.emit(event("b.x", "k"))
-	began := time.Now()
-	failed := make(chan error, 1)
-	go func() {
-		failed <- w.Publish(t.Context(), schema.Event{ID: "1", Type: "b.x"}, schema.Event{ID: "2", Type: "d.x"},
-			schema.Event{ID: "3", Type: "a.x"}, schema.Event{ID: "4", Type: "c.x"})
-	}()
-	w.until("main has its messages", func() bool { return len(main.taken()) == 2 })
-	if took := time.Since(began); took >= timeout {
-		t.Errorf("main had them after %v", took)
-	}
-	err := <-failed
-	if took := time.Since(began); took < timeout {
-		t.Errorf("it returned after %v", took)
-	}
-	var pe *bus.PublishError
-	if !errors.As(err, &pe) {
-		t.Fatalf("got %v", err)
-	}
-	var got []string
-	for _, o := range pe.Outcomes {
-		got = append(got, fmt.Sprintf("%s %s %s %v", o.EventID, o.Broker, o.Channel, o.State))
-	}
-	got[1] = strings.Replace(got[1], "unknown", "not_sent", 1) // the driver may be at an attempt when the time is over
-	want := []string{
-		"1 audit x.b not_sent", "2 audit x.d not_sent", "3 main x.a confirmed", "4 main x.c confirmed", "4 audit x.c not_sent",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q\nwant %q", got, want)
-	}
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the error does not say that the time is over: %v", err)
-	}
-	audit.feel(well)
-	w.close()
-	if got := audit.taken(); len(got) != 1 {
-		t.Errorf("what Publish gave up was sent later: %v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 3 * time.Second
+		main, audit := newMoody(false), newMoody(false)
+		var cfg bus.Config
+		cfg.Publish.MaxEvents, cfg.Publish.Lanes, cfg.Publish.Timeout = 1, 1, timeout
+		w := newPair(t, main, audit, cfg)
+		audit.feel(down)
+		w.emit(event("b.x", "k"))
+		began := time.Now()
+		failed := make(chan error, 1)
+		go func() {
+			failed <- w.Publish(t.Context(), schema.Event{ID: "1", Type: "b.x"}, schema.Event{ID: "2", Type: "d.x"},
+				schema.Event{ID: "3", Type: "a.x"}, schema.Event{ID: "4", Type: "c.x"})
+		}()
+		synctest.Wait()
+		if got, took := main.taken(), time.Since(began); len(got) != 2 || took > 0 {
+			t.Errorf("main had %v after %v", got, took)
+		}
+		err := <-failed
+		if took := time.Since(began); took != timeout {
+			t.Errorf("it returned after %v", took)
+		}
+		var pe *bus.PublishError
+		if !errors.As(err, &pe) {
+			t.Fatalf("got %v", err)
+		}
+		var got []string
+		for _, o := range pe.Outcomes {
+			got = append(got, fmt.Sprintf("%s %s %s %v", o.EventID, o.Broker, o.Channel, o.State))
+		}
+		got[1] = strings.Replace(got[1], "unknown", "not_sent", 1) // the driver may be at an attempt when the time is over
+		want := []string{
+			"1 audit x.b not_sent", "2 audit x.d not_sent", "3 main x.a confirmed", "4 main x.c confirmed", "4 audit x.c not_sent",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q\nwant %q", got, want)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error does not say that the time is over: %v", err)
+		}
+		audit.feel(well)
+		w.close()
+		if got := audit.taken(); len(got) != 1 {
+			t.Errorf("what Publish gave up was sent later: %v", got)
+		}
+	})
 }
 
 func TestASubscriptionReadsEveryBrokerOfItsChannelsAndHandlesAnEventOnce(t *testing.T) {
@@ -277,33 +278,35 @@ func TestAMessageGoesToTheBrokerThatItNames(t *testing.T) {
 }
 
 func TestHealthTellsBrokersAndSubscriptionsApart(t *testing.T) {
-	main, audit := newMoody(false), newMoody(false)
-	w := newPair(t, main, audit, bus.Config{})
-	w.subscribe(bus.Subscription{Name: "s", Channels: []string{"x.c"}, Handler: func(context.Context, schema.Event) error { return nil }})
-	w.run()
-	if err := w.Health(t.Context()); err != nil {
-		t.Errorf("all is well: %v", err)
-	}
-	for name, m := range map[string]*moody{"main": main, "audit": audit} {
-		m.feel(frozen)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // in which the other one answers on a busy machine too
-		h := w.Check(ctx)
-		cancel()
-		m.feel(well)
-		for asked, err := range h.Brokers {
-			var be *bus.BrokerError
-			if asked != name && err != nil || asked == name && (!errors.As(err, &be) || be.Broker != name) {
-				t.Errorf("with %s frozen, %s has %v", name, asked, err)
+	synctest.Test(t, func(t *testing.T) {
+		main, audit := newMoody(false), newMoody(false)
+		w := newPair(t, main, audit, bus.Config{})
+		w.subscribe(bus.Subscription{Name: "s", Channels: []string{"x.c"}, Handler: func(context.Context, schema.Event) error { return nil }})
+		w.run()
+		if err := w.Health(t.Context()); err != nil {
+			t.Errorf("all is well: %v", err)
+		}
+		for name, m := range map[string]*moody{"main": main, "audit": audit} {
+			m.feel(frozen)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			h := w.Check(ctx)
+			cancel()
+			m.feel(well)
+			for asked, err := range h.Brokers {
+				var be *bus.BrokerError
+				if asked != name && err != nil || asked == name && (!errors.As(err, &be) || be.Broker != name) {
+					t.Errorf("with %s frozen, %s has %v", name, asked, err)
+				}
+			}
+			if h.Err() == nil {
+				t.Error("all is well")
 			}
 		}
-		if h.Err() == nil {
-			t.Error("all is well")
+		h := w.Check(t.Context())
+		if s := h.Subscriptions["s"]; len(s) != 2 || s["main"] != nil || s["audit"] != nil {
+			t.Errorf("%+v", h.Subscriptions)
 		}
-	}
-	h := w.Check(t.Context())
-	if s := h.Subscriptions["s"]; len(s) != 2 || s["main"] != nil || s["audit"] != nil {
-		t.Errorf("%+v", h.Subscriptions)
-	}
+	})
 }
 
 func TestPromisesAreCheckedOnEveryBrokerThatASubscriptionReads(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // ExampleBatchHandler writes events in batches. What it returns is what became of each: an event that fails is tried again, and the
 // others of its batch are not.
 func ExampleBatchHandler() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
@@ -59,7 +59,7 @@ func ExampleBatchHandler() {
 
 // ExampleSub_Resume begins with a subscription that is paused: what arrives is held, and handled when it is resumed.
 func ExampleSub_Resume() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {

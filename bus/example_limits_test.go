@@ -14,7 +14,7 @@ import (
 // ExampleBreakerPolicy pauses a subscription while the service that its handler calls is down. Without the breaker the event would be a
 // dead letter after its single attempt.
 func ExampleBreakerPolicy() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	closed := make(chan bool)
 	b, err := bus.Open(ctx, "memory://", bus.WithHooks(bus.Hooks{Breaker: func(c bus.BreakerChange) {
@@ -55,7 +55,7 @@ func ExampleBreakerPolicy() {
 
 // ExampleStuckPolicy leaves a handler behind that ignores the end of its context.
 func ExampleStuckPolicy() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	failed := make(chan bus.Failed, 1)
 	b, err := bus.Open(ctx, "memory://", bus.WithHooks(bus.Hooks{Failed: func(f bus.Failed) { failed <- f }}))

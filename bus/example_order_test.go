@@ -17,7 +17,7 @@ import (
 // ExampleSubscription_keepOrder has an order fail: its cancellation waits behind it in the dead letters, and a redrive has both handled in
 // order.
 func ExampleSubscription_keepOrder() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.OpenConfig(ctx, bus.Config{
 		URL: "memory://", Config: router.Config{Rules: []router.Rule{{Match: []string{"order.*"}, Channels: []string{"orders"}}}},

@@ -17,7 +17,7 @@ import (
 // Example publishes an event of the user service and handles it, over the broker in the process. Another broker is another
 // URL, and its driver's import.
 func Example() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
@@ -57,7 +57,7 @@ func Example() {
 
 // ExampleBus_Publish waits for the broker, and learns what became of the event on each channel.
 func ExampleBus_Publish() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
@@ -122,7 +122,7 @@ rules:
 }
 
 func ExampleBus_Pack() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
@@ -145,7 +145,7 @@ func ExampleBus_Pack() {
 
 // ExampleSubscription shows a policy of retries, and what a handler can ask for by the error it returns.
 func ExampleSubscription() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	failed := make(chan bus.Failed, 1)
 	b, err := bus.Open(ctx, "memory://", bus.WithHooks(bus.Hooks{Failed: func(f bus.Failed) { failed <- f }}))

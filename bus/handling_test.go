@@ -22,7 +22,7 @@ func TestHandlersOfOneSubscriptionRunUpToNAtOnceAndNeverTwoOfOneKey(t *testing.T
 	w := newWorld(t)
 	const workers, keys, events = 5, 40, 4000
 	var mu sync.Mutex
-	running, most := map[string]int{}, 0
+	running, most, full := map[string]int{}, 0, make(chan struct{}) // closed once as many run as may
 	order := map[string][]string{}
 	sub := w.subscribe(bus.Subscription{
 		Name: "s", Channels: []string{"x.all"}, Concurrency: workers,
@@ -36,9 +36,13 @@ func TestHandlersOfOneSubscriptionRunUpToNAtOnceAndNeverTwoOfOneKey(t *testing.T
 			for _, r := range running {
 				n += r
 			}
+			if n == workers && most < workers {
+				close(full)
+			}
 			most = max(most, n)
 			order[e.Subject] = append(order[e.Subject], e.ID)
 			mu.Unlock()
+			<-full
 			time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
 			mu.Lock()
 			running[e.Subject]--

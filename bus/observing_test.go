@@ -317,7 +317,7 @@ func (c *headed) Publish(_ context.Context, msgs []brokers.Message) error {
 
 // ExampleLogger logs with what a record is about: event, channel, subscription, attempt.
 func ExampleLogger() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	withoutTime := func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {

@@ -64,7 +64,7 @@ func isPermanent(err error) bool { return errors.As(err, new(*router.PermanentEr
 
 // ExampleOnBatch inserts many rows at once, with the payloads decoded.
 func ExampleOnBatch() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {

@@ -25,7 +25,7 @@ var testRules = router.Config{Prefix: "x", Rules: []router.Rule{
 }}
 
 // patience is how long a test waits for what must happen before it says that it did not.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A world is a bus over a memory broker, and the connection for what the bus itself would not send.
 type world struct {
