@@ -99,6 +99,43 @@ func TestCloseGivesBackWhatIsNotAckedInTime(t *testing.T) {
 	})
 }
 
+// A silent broker never confirms a subscription.
+type silent struct{ brokers.Conn }
+
+func (silent) Subscribe(ctx context.Context, _ brokers.Subscription, _ brokers.Sink) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Two times end at once there, that of the subscription and that of its context.
+func TestAnInitializationThatTheBrokerDoesNotConfirmFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		close bool
+		want  error
+	}{"in time": {false, context.DeadlineExceeded}, "before Close": {true, brokers.ErrClosed}} {
+		t.Run(name, func(t *testing.T) {
+			for range 100 {
+				synctest.Test(t, func(t *testing.T) {
+					sub, err := watermill.NewSubscriber(t.Context(), silent{memory.New()}, watermill.SubscriberConfig{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					said := make(chan error, 1)
+					go func() { said <- sub.SubscribeInitialize("a.b") }()
+					synctest.Wait()
+					if tt.close {
+						_ = sub.Close()
+					}
+					if err := <-said; !errors.Is(err, tt.want) {
+						t.Errorf("it said %v, want %v", err, tt.want)
+					}
+					_ = sub.Close()
+				})
+			}
+		})
+	}
+}
+
 func TestWhatWasGivenStaysOpen(t *testing.T) {
 	conn := memory.New()
 	defer conn.Close(t.Context())

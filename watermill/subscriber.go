@@ -1,6 +1,7 @@
 package watermill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,7 +236,21 @@ func (s *Subscriber) initialize(topic string) error {
 		f.cancel() // the group exists now, and keeps what is published
 		<-f.done
 	}
-	return ctx.Err()
+	// Whether it was confirmed counts, and nothing else: ctx may end right after that, or awaitReady's time before ctx does.
+	if !isClosed(f.ready) {
+		return cmp.Or(s.checkOpen(), context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// checkOpen returns ErrClosed once Close was called.
+func (s *Subscriber) checkOpen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return brokers.ErrClosed
+	}
+	return nil
 }
 
 // feed returns a new feed of topic, or the one that was initialized before where it is to be taken.
@@ -312,6 +327,8 @@ func (s *Subscriber) close() error {
 	select {
 	case <-quiet:
 	case <-ctx.Done():
+	}
+	if !isClosed(quiet) {
 		err = errors.New("the broker does not take what is given back: it will be delivered again when it takes us for dead")
 	}
 	if s.owns {

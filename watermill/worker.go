@@ -130,13 +130,26 @@ func (f *feed) hand(it *item) outcome {
 	if !f.send(msg) {
 		return ended
 	}
+	o := f.outcomeOf(msg)
+	if o == nacked {
+		keepDelay(it.message.Metadata, msg.Metadata)
+	}
+	return o
+}
+
+// outcomeOf waits for what becomes of a message that is handed out.
+func (f *feed) outcomeOf(msg *message.Message) outcome {
 	select {
 	case <-msg.Acked():
-		return acked
 	case <-msg.Nacked():
-		keepDelay(it.message.Metadata, msg.Metadata)
-		return nacked
 	case <-f.late:
+	}
+	switch { // of several that have come true: what is acked must not come again
+	case isClosed(msg.Acked()):
+		return acked
+	case isClosed(msg.Nacked()):
+		return nacked
+	default:
 		return ended
 	}
 }
