@@ -527,6 +527,11 @@ func TestABusRunsOnWatermill(t *testing.T) {
 	if e := <-got; e.ID != "id-1" {
 		t.Errorf("got %+v", e)
 	}
+	for deadline := time.Now().Add(time.Minute); sub.Stats().Received < 2; time.Sleep(time.Millisecond) { // it keeps no order
+		if time.Now().After(deadline) {
+			t.Fatalf("the other one has not come: %+v", sub.Stats())
+		}
+	}
 	if err := b.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

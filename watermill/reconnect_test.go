@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,13 +60,35 @@ func (l lab) reconnect(t *testing.T, server killable) {
 		ConsumerGroups: true, Persistent: true, RestartServiceCommand: restartCommand(t, server),
 	}}, func(t *testing.T) (message.Publisher, message.Subscriber) {
 		pub, sub := l.pair(t)
-		return pub, lastHeld{sub}
+		all := make(chan struct{})
+		return &counted{Publisher: pub, all: all}, lastHeld{sub, all}
 	})
 }
 
-// lastHeld holds the last of the test's 10,000 messages for a second: the test looks at its list of what was published as soon
-// as it has that message, which is before the publisher that waits for the broker's word has put it there.
-type lastHeld struct{ message.Subscriber }
+// reconnected is how many messages the test publishes.
+const reconnected = 10_000
+
+// counted tells when the broker has given its word for all messages.
+type counted struct {
+	message.Publisher
+	n   atomic.Int64
+	all chan struct{}
+}
+
+func (c *counted) Publish(topic string, msgs ...*message.Message) error {
+	err := c.Publisher.Publish(topic, msgs...)
+	if err == nil && c.n.Add(int64(len(msgs))) == reconnected {
+		close(c.all)
+	}
+	return err
+}
+
+// lastHeld holds the last of the test's messages until all are published, and a second longer: the test looks at its list of what was
+// published as soon as it has that message, which is before the publisher that waits for the broker's word has put it there.
+type lastHeld struct {
+	message.Subscriber
+	all <-chan struct{}
+}
 
 func (l lastHeld) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	in, err := l.Subscriber.Subscribe(ctx, topic)
@@ -74,13 +97,24 @@ func (l lastHeld) Subscribe(ctx context.Context, topic string) (<-chan *message.
 		defer close(out)
 		seen := make(map[string]bool)
 		for msg := range in {
-			if seen[msg.UUID] = true; len(seen) == 10_000 {
-				<-time.After(time.Second)
+			if again := seen[msg.UUID]; !again {
+				seen[msg.UUID] = true
+				if len(seen) == reconnected {
+					l.await()
+				}
 			}
 			out <- msg
 		}
 	}()
 	return out, err
+}
+
+func (l lastHeld) await() {
+	select {
+	case <-l.all:
+		<-time.After(time.Second) // in which a goroutine of the test's adds to a list
+	case <-time.After(time.Minute):
+	}
 }
 
 // SubscribeInitialize is what embedding the interface hides.
