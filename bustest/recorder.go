@@ -66,19 +66,19 @@ func (r *Recorder) Emit(ctx context.Context, events ...schema.Event) error {
 func (r *Recorder) Publish(ctx context.Context, events ...schema.Event) error {
 	r.tb.Helper()
 	msgs, err := r.keep(ctx, events, true)
-	if err != nil || len(msgs) == 0 {
+	if len(msgs) == 0 {
 		return err
 	}
 	out := make([]bus.Outcome, len(msgs))
 	for i, m := range msgs {
 		out[i] = bus.Outcome{
-			EventID: m.ID, EventType: m.Type, Channel: m.Channel, Broker: m.Broker, State: brokers.NotSent, Err: r.isDown(),
+			EventID: m.ID, EventType: m.Type, Channel: m.Channel, Broker: m.Broker, State: brokers.NotSent, Err: err,
 		}
 	}
 	return &bus.PublishError{Outcomes: out}
 }
 
-// keep records events, and returns their messages where they are not taken since the broker is down.
+// keep records events. Where they are not taken since the broker is down it returns their messages, and why it is down.
 func (r *Recorder) keep(ctx context.Context, events []schema.Event, waited bool) ([]brokers.Message, error) {
 	r.tb.Helper()
 	msgs, err := r.bus.Pack(ctx, events...)
@@ -91,8 +91,8 @@ func (r *Recorder) keep(ctx context.Context, events []schema.Event, waited bool)
 		}
 		return nil, err
 	}
-	if waited && r.down != nil {
-		return msgs, nil
+	if waited && r.down != nil && len(msgs) > 0 {
+		return msgs, r.down
 	}
 	for i, m := range msgs {
 		if i > 0 && m.ID == msgs[i-1].ID { // the same event, on another channel
@@ -117,12 +117,6 @@ func (r *Recorder) Down(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.down = err
-}
-
-func (r *Recorder) isDown() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.down
 }
 
 // AllowRefusals lets the test go on where an event is refused, for tests that are about that; see [Recorder.Refused].
