@@ -20,6 +20,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/eventbus-go/eventbus/bus"
@@ -178,7 +179,7 @@ func (r *ready) subscription(st bus.SubscriptionStats, byBroker map[string]error
 	case 0:
 		s.Optional, s.Error = false, "it does not run yet"
 	default:
-		slices.SortFunc(errs, func(a, b error) int { return len(a.Error()) - len(b.Error()) })
+		slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 		s.Error = errors.Join(errs...).Error()
 	}
 	return s

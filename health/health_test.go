@@ -114,6 +114,44 @@ func TestAServiceIsReadyWhileItsBusWorks(t *testing.T) {
 	})
 }
 
+// A silent broker never confirms a subscription.
+type silent struct{ brokers.Conn }
+
+func (silent) Subscribe(ctx context.Context, _ brokers.Subscription, _ brokers.Sink) error {
+	<-ctx.Done()
+	return nil
+}
+
+func TestWhatIsWrongIsSaidInOneOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := bus.New(t.Context(), silent{memory.New()}, bus.Config{}, bus.WithBroker("side", silent{memory.New()}))
+		if err == nil {
+			_, err = b.Subscribe(bus.Subscription{
+				Name: "s", Channels: []string{"x.all"}, Brokers: []string{"side", "main"},
+				Handler: func(context.Context, schema.Event) error { return nil },
+			})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Start(ctx); err == nil {
+			t.Error("it is confirmed")
+		}
+		h := health.Ready(b)
+		_, first := ask(t, h)
+		for range 50 {
+			if _, r := ask(t, h); r.Subscriptions["s"] != first.Subscriptions["s"] || !strings.Contains(r.Subscriptions["s"].Error, "broker side") {
+				t.Fatalf("%+v, and before %+v", r.Subscriptions, first.Subscriptions)
+			}
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAServiceIsNotReadyWhileItShutsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := bus.New(t.Context(), memory.New(), bus.Config{})
@@ -263,7 +301,7 @@ func TestTheManifestAsksWhatIsThere(t *testing.T) {
 }
 
 func ExampleRegister() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
