@@ -146,19 +146,17 @@ func (r *retrier) wait(ctx context.Context, what Retrying) bool {
 	for _, fn := range r.observers {
 		observe(fn, what)
 	}
-	select { // first on their own, for select picks at random among what is ready
+	select {
+	case <-ctx.Done():
+	case <-draining:
+	case <-t.C:
+	}
+	select { // once more on their own, for select picks at random among what is ready
 	case <-ctx.Done():
 		return false
 	case <-draining:
 		return false
 	default:
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-draining:
-		return false
-	case <-t.C:
 		return true
 	}
 }
