@@ -126,7 +126,7 @@ func TestCollectsAtTheSameTimeAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close(t.Context())
-	c := NewCollector(b, MaxLabelValues(3))
+	c := NewCollector(b, MaxLabelValues(3), Timeout(time.Minute))
 	done := make(chan int)
 	for range 4 {
 		go func() {
@@ -148,7 +148,7 @@ func TestCollectsAtTheSameTimeAgree(t *testing.T) {
 
 // ExampleCollector reads what a bus has counted, for a monitoring system that no package here is for.
 func ExampleCollector() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {

@@ -302,7 +302,7 @@ func FuzzParseYAML(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		start := time.Now()
 		cfg, err := router.ParseYAML(b)
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("took %v for %d bytes", took, len(b))
 		}
 		if err != nil {

@@ -35,7 +35,7 @@ func TestANATSCanBeFrozenAndThawed(t *testing.T) {
 	if err := n.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.greets(t.Context()); err != nil {
+	if err := n.awaitReady(t.Context(), n.proc); err != nil {
 		t.Fatal(err)
 	}
 }

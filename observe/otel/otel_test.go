@@ -576,7 +576,7 @@ func BenchmarkHandle(b *testing.B) {
 }
 
 func ExampleInstrument() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	spans := tracetest.NewSpanRecorder() // a program sets up an exporter instead
 	sdk := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))

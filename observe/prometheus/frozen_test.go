@@ -43,7 +43,7 @@ func TestAScrapeAndAProbeOfAServiceWhoseServerIsFrozenAnswer(t *testing.T) {
 		lines = scrape(t, metrics)
 		w := httptest.NewRecorder()
 		ready.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-		if took := time.Since(begin); took > 20*time.Second { // 2 s, and a slow machine
+		if took := time.Since(begin); took > time.Minute { // 2 s, and a slow machine
 			t.Errorf("the answers took %v", took)
 		}
 		return w.Code, lines

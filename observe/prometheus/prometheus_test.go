@@ -161,7 +161,7 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 func ExampleHandler() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	b, err := bus.Open(ctx, "memory://")
 	if err != nil {
