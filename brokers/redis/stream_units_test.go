@@ -301,26 +301,3 @@ func TestWhatIsToWaitForCenturiesIsNotDueAtOnce(t *testing.T) {
 		}
 	}
 }
-
-// The call that Lag has made may end after Lag has: the two are for the race detector to judge.
-func TestALagThatWasGivenUpLeavesNothingToWriteTo(t *testing.T) {
-	server := testbroker.RealRedis(t)
-	c := openedStream(t, "redis+stream://"+server.Addr()+"?read_timeout=30s")
-	if err := c.ensureGroup(t.Context(), c.pub, c.set.stream.streamKey("a.b"), "a.b", "g", "0"); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Freeze(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
-	if got, err := c.Lag(ctx, "g", []string{"a.b"}); err == nil || got != nil {
-		t.Errorf("a frozen server says %v, %v", got, err)
-	}
-	if err := server.Thaw(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := c.Lag(t.Context(), "g", []string{"a.b"}); err != nil || len(got) != 1 {
-		t.Errorf("then it says %v, %v", got, err)
-	}
-}
