@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -112,6 +113,38 @@ func TestAPanicOfADriverIsContained(t *testing.T) {
 		// One of Warnings, one of Settle, and one at least of Retryable.
 		if st := b.Stats(); st.Panics < 3 {
 			t.Errorf("contained: %d", st.Panics)
+		}
+	})
+}
+
+// A brittleConn panics on a goroutine of its own when it is first subscribed to.
+type brittleConn struct {
+	brokers.Conn
+	calls atomic.Int32
+}
+
+func (c *brittleConn) Subscribe(ctx context.Context, s brokers.Subscription, sink brokers.Sink) error {
+	if c.calls.Add(1) > 1 {
+		return c.Conn.Subscribe(ctx, s, sink)
+	}
+	done := make(chan error, 1)
+	go func() { done <- brokers.Contain(func() error { panic("brittle") }) }()
+	return <-done
+}
+
+func TestAPanicOnAGoroutineOfADriverIsCountedAndTriedAgain(t *testing.T) {
+	var handled atomic.Int32
+	bubble(t, func() brokers.Conn { return &brittleConn{Conn: inMemory()} }, deadletter.NewMemory(0, 0), []bus.Subscription{{
+		Name: "s", Channels: []string{"x.all"},
+		Handler: func(context.Context, schema.Event) error { handled.Add(1); return nil },
+	}}, func(t *testing.T, b *bus.Bus) {
+		time.Sleep(time.Minute)
+		if err := b.Publish(t.Context(), named("e1", "user:1")); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if st := b.Stats(); st.Panics != 1 || handled.Load() != 1 {
+			t.Errorf("%d panics, %d events handled", st.Panics, handled.Load())
 		}
 	})
 }

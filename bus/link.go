@@ -77,8 +77,11 @@ func (l *link) unroutable() (n int64) {
 	return n
 }
 
-// retryable reports whether waiting may cure err. A driver that panics does not know.
+// retryable reports whether waiting may cure err. A driver that panics does not know, here or when it made err.
 func (l *link) retryable(err error) (again bool) {
+	if errors.As(err, new(*brokers.PanicError)) {
+		return true
+	}
 	again = true
 	_ = l.guard("driver", func() { again = l.Retryable(err) })
 	return again

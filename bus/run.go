@@ -142,6 +142,9 @@ func (r *running) subscribe(f *feed, want brokers.Subscription) (err error) {
 	if p := r.bus.contain("driver", func() { err = f.link.Subscribe(r.fetch, want, f) }); p != nil {
 		return p
 	}
+	if p := new(brokers.PanicError); errors.As(err, &p) {
+		r.bus.notePanic("driver", p.Value, p.Stack)
+	}
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // The longest that a broker keeps a fetch without a message, and how long where a partition that is not asked for may soon
@@ -42,9 +44,18 @@ func (f *fetchers) lead(topics map[string]*topic) {
 	for _, broker := range f.s.led(topics) {
 		if !f.running[broker] {
 			f.running[broker] = true
-			f.wg.Go(func() { f.loop(broker) })
+			f.run(broker)
 		}
 	}
+}
+
+// run starts the goroutine that asks a broker.
+func (f *fetchers) run(broker int32) {
+	f.wg.Go(func() {
+		if err := brokers.Contain(func() error { f.loop(broker); return nil }); err != nil {
+			f.s.fail(err)
+		}
+	})
 }
 
 func (f *fetchers) stop() {

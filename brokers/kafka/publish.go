@@ -191,12 +191,12 @@ func (p *publication) round(ctx context.Context) bool {
 			first = r
 			continue
 		}
-		others.Go(func() { r.send(ctx) })
+		others.Go(func() { r.sendOrFail(ctx) })
 	}
 	if first == nil {
 		return false
 	}
-	first.send(ctx)
+	first.sendOrFail(ctx)
 	others.Wait()
 	return true
 }
@@ -230,6 +230,18 @@ func (r *request) take(l *batchList) {
 	r.batches = append(r.batches, batch{l, l.rest[:n:n], size})
 	l.rest = l.rest[n:]
 	r.size += size
+}
+
+// sendOrFail is send, after which each message has its outcome even where that panics.
+func (r *request) sendOrFail(ctx context.Context) {
+	err := brokers.Contain(func() error { r.send(ctx); return nil })
+	if err == nil {
+		return
+	}
+	outcome := classify(err, r.state.Swap(abandoned) != idle)
+	for _, b := range r.batches {
+		r.fail(b, outcome, err)
+	}
 }
 
 // send sends the request and marks the messages that the broker did not take.

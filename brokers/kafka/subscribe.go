@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -56,7 +57,8 @@ type keeper struct {
 	ending chan struct{} // closed once nothing is to be delivered any more
 	failed chan struct{} // closed where the subscription cannot be had: then err says why
 	done   chan struct{}
-	err    error
+	once   sync.Once
+	err    error // set once
 
 	trouble string        // what was reported last and still is
 	wait    time.Duration // before the next attempt
@@ -67,20 +69,28 @@ func newKeeper(ctx context.Context, s *subscription) *keeper {
 		s: s, base: ctx, ending: make(chan struct{}), failed: make(chan struct{}), done: make(chan struct{}),
 	}
 	k.ctx, k.cancel = context.WithCancel(ctx)
+	s.fail = k.fail
 	return k
+}
+
+// fail ends the subscription with err.
+func (k *keeper) fail(err error) {
+	k.once.Do(func() {
+		k.err = err
+		close(k.failed)
+	})
 }
 
 func (k *keeper) run() {
 	defer close(k.done)
-	var err error
-	if k.s.spec.Group == "" {
-		err = (&tail{k: k, s: k.s}).run()
-	} else {
-		err = newMember(k).run()
-	}
+	err := brokers.Contain(func() error {
+		if k.s.spec.Group == "" {
+			return (&tail{k: k, s: k.s}).run()
+		}
+		return newMember(k).run()
+	})
 	if err != nil {
-		k.err = err
-		close(k.failed)
+		k.fail(err)
 	}
 }
 

@@ -24,6 +24,7 @@ type subscription struct {
 	spec     brokers.Subscription
 	patterns []brokers.Pattern
 	prefetch int
+	fail     func(error) // ends the subscription
 
 	ready  chan struct{} // closed once the broker has confirmed the subscription
 	woken  chan struct{} // there may be something to deliver

@@ -91,11 +91,13 @@ func (c *base) Ping(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { // the client waits for a write that is under way, whatever the context says
 		defer c.execs.Leave()
-		s, err := c.pub.Now(ctx)
-		if err == nil {
-			err = s.flush(ctx)
-		}
-		done <- err
+		done <- brokers.Contain(func() error {
+			s, err := c.pub.Now(ctx)
+			if err == nil {
+				err = s.flush(ctx)
+			}
+			return err
+		})
 	}()
 	return outcome(ctx, done)
 }

@@ -29,11 +29,13 @@ func (c *jet) manage(ctx context.Context, f func(ctx context.Context, js jetstre
 	done := make(chan error, 1)
 	go func() {
 		defer c.execs.Leave()
-		s, err := c.pub.Now(ctx)
-		if err == nil {
-			err = s.manage(ctx, f)
-		}
-		done <- err
+		done <- brokers.Contain(func() error {
+			s, err := c.pub.Now(ctx)
+			if err == nil {
+				err = s.manage(ctx, f)
+			}
+			return err
+		})
 	}()
 	return outcome(ctx, done)
 }
@@ -50,17 +52,8 @@ func (s *session) manage(ctx context.Context, f func(ctx context.Context, js jet
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		for {
-			news := s.news()
-			if denied := deniedAPI(s.after(before), nil); denied != nil {
-				cancel(denied)
-				return
-			}
-			select {
-			case <-news:
-			case <-ctx.Done():
-				return
-			}
+		if err := brokers.Contain(func() error { return s.awaitDenial(ctx, before) }); err != nil {
+			cancel(err)
 		}
 	}()
 	err = f(ctx, js)
@@ -70,6 +63,21 @@ func (s *session) manage(ctx context.Context, f func(ctx context.Context, js jet
 	cancel(nil)
 	<-watched
 	return err
+}
+
+// awaitDenial returns the first denial of a request to JetStream after the first before ones, or nil when ctx ends.
+func (s *session) awaitDenial(ctx context.Context, before uint64) error {
+	for {
+		news := s.news()
+		if denied := deniedAPI(s.after(before), nil); denied != nil {
+			return denied
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // Provision makes the streams that the channels need and that nobody has made yet, and a durable consumer for each group and stream.

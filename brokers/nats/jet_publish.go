@@ -46,7 +46,7 @@ func (c *jet) Publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	go func() {
 		defer c.execs.Leave()
-		p.sent <- p.send(ctx)
+		p.sent <- brokers.Contain(func() error { return p.send(ctx) })
 	}()
 	return p.wait(ctx)
 }

@@ -76,7 +76,7 @@ func (m *member) answer(ctx context.Context, answers []answer) error {
 	done := make(chan error, 1)
 	go func() {
 		defer m.conn.execs.Leave()
-		done <- m.sendUntilRead(ctx, answers)
+		done <- brokers.Contain(func() error { return m.sendUntilRead(ctx, answers) })
 	}()
 	return outcome(ctx, done)
 }

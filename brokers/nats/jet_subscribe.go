@@ -41,7 +41,7 @@ func (c *jet) Subscribe(ctx context.Context, s brokers.Subscription, sink broker
 	done := make(chan error, 1)
 	go func() {
 		defer m.queue.Close()
-		done <- m.run(ctx)
+		done <- brokers.Contain(func() error { return m.run(ctx) })
 	}()
 	m.queue.Feed(sink, c.late)
 	return <-done

@@ -63,24 +63,23 @@ func (c *core) Publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	go func() {
 		defer c.execs.Leave()
-		p.run()
-		p.done <- struct{}{}
+		p.done <- brokers.Contain(func() error { p.run(); return nil })
 	}()
 	select {
-	case <-p.done:
-		return c.finish(p)
+	case err := <-p.done:
+		return c.ended(p, err)
 	case <-ctx.Done():
 	}
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
-	case <-p.done:
-		return c.finish(p)
+	case err := <-p.done:
+		return c.ended(p, err)
 	case <-t.C:
 	}
 	select {
-	case <-p.done: // also
-		return c.finish(p)
+	case err := <-p.done: // also
+		return c.ended(p, err)
 	default:
 		return p.abandon(ctx.Err()) // the client may still read the messages: p is never used again
 	}
@@ -92,8 +91,16 @@ func (c *core) publication() *publication {
 	case p := <-c.free:
 		return p
 	default:
-		return &publication{set: c.set, done: make(chan struct{}, 1)}
+		return &publication{set: c.set, done: make(chan error, 1)}
 	}
+}
+
+// ended is finish after a run on another goroutine, which may have panicked: then p is never used again.
+func (c *core) ended(p *publication, err error) error {
+	if err != nil {
+		return p.abandon(err)
+	}
+	return c.finish(p)
 }
 
 // finish returns the outcome of a publication that has run, and keeps it for the next one.
@@ -120,7 +127,7 @@ func batchError(failed []brokers.MessageError) error {
 // A publication is one call of Publish. It is used again by later ones.
 type publication struct {
 	set     settings
-	done    chan struct{}
+	done    chan error // a panic, or nil
 	msg     natsgo.Msg
 	header  headerWriter
 	ctx     context.Context

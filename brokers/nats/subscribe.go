@@ -47,7 +47,7 @@ func (c *core) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	done := make(chan error, 1)
 	go func() {
 		defer r.queue.Close()
-		done <- r.run(ctx)
+		done <- brokers.Contain(func() error { return r.run(ctx) })
 	}()
 	r.queue.Feed(sink, c.late, func(d *brokers.Delivery, m *natsgo.Msg) { read(d, m, s.MaxBytes) })
 	return <-done

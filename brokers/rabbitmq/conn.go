@@ -136,7 +136,7 @@ func (c *conn) exec(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer c.execs.Leave()
-		done <- f()
+		done <- brokers.Contain(f)
 	}()
 	return outcome(ctx, done)
 }

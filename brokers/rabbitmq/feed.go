@@ -127,7 +127,11 @@ func (f *feed) attach(ctx context.Context, s *session) (*line, error) {
 	place := f.place
 	go func() {
 		defer c.execs.Leave()
-		l, err := openLine(s, c.set, place, f.m.name, f.prefetch)
+		var l *line
+		err := brokers.Contain(func() (err error) {
+			l, err = openLine(s, c.set, place, f.m.name, f.prefetch)
+			return err
+		})
 		select {
 		case got <- result{l, err}:
 		case <-ctx.Done():

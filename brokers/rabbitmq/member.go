@@ -31,12 +31,18 @@ func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	var feeds sync.WaitGroup
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, len(m.feeds))
+	failed := make(chan error, 1)
+	m.fail = func(err error) {
+		select {
+		case failed <- err:
+		default: // the first one tells
+		}
+		stop()
+	}
 	for _, f := range m.feeds {
 		feeds.Go(func() {
-			if err := f.run(running); err != nil {
-				failed <- err
-				stop()
+			if err := brokers.Contain(func() error { return f.run(running) }); err != nil {
+				m.fail(err)
 			}
 		})
 	}
@@ -61,6 +67,7 @@ type member struct {
 	maxBytes int
 	feeds    []*feed
 	queue    *handover.Queue
+	fail     func(error)   // ends the subscription
 	ready    chan struct{} // closed once all feeds are attached
 
 	mu      sync.Mutex

@@ -52,7 +52,12 @@ func (f *feed) early(h *held) {
 func (f *feed) parkWaiting() {
 	if len(f.waiting) > 0 && !f.parking && f.m.conn.execs.Enter() {
 		f.parking = true
-		go f.parkEarly()
+		go func() {
+			defer f.m.conn.execs.Leave()
+			if err := brokers.Contain(func() error { f.parkEarly(); return nil }); err != nil {
+				f.m.fail(err)
+			}
+		}()
 	}
 }
 
@@ -65,7 +70,6 @@ func (f *feed) signal() {
 
 // parkEarly parks what has come too early until nothing has.
 func (f *feed) parkEarly() {
-	defer f.m.conn.execs.Leave()
 	for {
 		f.m.mu.Lock()
 		list := f.waiting

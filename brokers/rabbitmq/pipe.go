@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // A pipe is the one channel of a session that publishes, in confirm mode. There is one, because the server keeps the order of
@@ -57,13 +59,25 @@ func openPipe(s *session, set *settings, unroutable *atomic.Int64) (*pipe, error
 		session: s, ch: ch, turn: make(chan struct{}, 1), over: make(chan struct{}), unroutable: unroutable,
 		exchange: set.exchange, waiting: make(map[parcelKey][]*parcel), sync: make(chan chan struct{}),
 	}
-	go p.watch(ch.NotifyReturn(make(chan amqp.Return, 256)), ch.NotifyClose(make(chan *amqp.Error, 1)))
+	returns, closed := ch.NotifyReturn(make(chan amqp.Return, 256)), ch.NotifyClose(make(chan *amqp.Error, 1))
+	go func() {
+		p.watch(returns, closed)
+		for range returns { // until the client closes it: it waits for nobody to read what it returns
+		}
+	}()
 	return p, nil
 }
 
 // watch reads what the server returns, without ever waiting: the client reads nothing else meanwhile. It ends with the
 // channel, and the session with it: a new one makes what is missing, such as an exchange that was deleted.
 func (p *pipe) watch(returns <-chan amqp.Return, closed <-chan *amqp.Error) {
+	p.err = brokers.Contain(func() error { return p.hear(returns, closed) })
+	close(p.over)
+	p.session.wire.abort()
+}
+
+// hear is watch until the channel ends, and returns why it did.
+func (p *pipe) hear(returns <-chan amqp.Return, closed <-chan *amqp.Error) error {
 	for {
 		select {
 		case r, ok := <-returns:
@@ -77,13 +91,10 @@ func (p *pipe) watch(returns <-chan amqp.Return, closed <-chan *amqp.Error) {
 			close(done)
 		case err := <-closed:
 			p.allBack(returns) // suppose one was left: a message that nobody wanted would count as one that was taken
-			p.err = errSessionOver
 			if err != nil {
-				p.err = err
+				return err
 			}
-			close(p.over)
-			p.session.wire.abort()
-			return
+			return errSessionOver
 		}
 	}
 }
@@ -159,7 +170,10 @@ func (p *pipe) settled() {
 	done := make(chan struct{})
 	select {
 	case p.sync <- done:
-		<-done
+		select {
+		case <-done:
+		case <-p.over:
+		}
 	case <-p.over:
 	}
 }

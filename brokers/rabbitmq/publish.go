@@ -56,7 +56,9 @@ func (c *conn) publish(ctx context.Context, p *publication) error {
 	p.ctx, p.pipe, p.done = ctx, pipe, make(chan struct{})
 	run := func() {
 		defer c.execs.Leave()
-		p.send()
+		if err := brokers.Contain(func() error { p.send(); return nil }); err != nil {
+			p.why = err
+		}
 		<-pipe.turn
 		if p.begun.Or(writtenBit)&abandonedBit != 0 {
 			p.forget()

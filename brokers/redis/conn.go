@@ -174,7 +174,7 @@ func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer c.execs.Leave()
-		done <- f(ctx)
+		done <- brokers.Contain(func() error { return f(ctx) })
 	}()
 	return outcome(ctx, done)
 }

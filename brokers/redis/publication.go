@@ -30,7 +30,7 @@ type publication struct {
 	before     func(*publication) // what is sent ahead of the messages; nil where nothing is
 	commands   []*command
 	cmders     []goredis.Cmder // the same, as the client wants them
-	done       chan struct{}
+	done       chan error      // a panic, or nil
 
 	ctx  context.Context
 	msgs []brokers.Message

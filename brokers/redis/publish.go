@@ -125,19 +125,18 @@ func (c *conn) publish(ctx context.Context, msgs []brokers.Message) error {
 	}
 	go func() {
 		defer c.execs.Leave()
-		p.run()
-		p.done <- struct{}{}
+		p.done <- brokers.Contain(func() error { p.run(); return nil })
 	}()
 	select {
-	case <-p.done:
-		return c.finish(p)
+	case err := <-p.done:
+		return c.ended(p, err)
 	case <-ctx.Done():
 	}
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
-	case <-p.done:
-		return c.finish(p)
+	case err := <-p.done:
+		return c.ended(p, err)
 	case <-t.C:
 		// The client may still read the messages and use the commands: p is never used again.
 		return p.abandon(ctx.Err())
@@ -149,7 +148,7 @@ func (c *conn) publication(ctx context.Context) *publication {
 	if p := c.free.take(ctx); p != nil {
 		return p
 	}
-	p := &publication{client: c.pub, newCommand: c.command, before: c.before, done: make(chan struct{}, 1)}
+	p := &publication{client: c.pub, newCommand: c.command, before: c.before, done: make(chan error, 1)}
 	if c.ownLine != nil {
 		p.line, p.client = c.ownLine(0)
 		if c.plain {
@@ -157,6 +156,14 @@ func (c *conn) publication(ctx context.Context) *publication {
 		}
 	}
 	return p
+}
+
+// ended is finish after a run on another goroutine, which may have panicked: then p is never used again.
+func (c *conn) ended(p *publication, err error) error {
+	if err != nil {
+		return p.abandon(err)
+	}
+	return c.finish(p)
 }
 
 // finish returns the outcome of a publication that has run, and keeps it for the next one.

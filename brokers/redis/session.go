@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"unsafe"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // Why a session ends by our own decision.
@@ -72,7 +75,12 @@ func (s *session) run(ctx context.Context, l listener) error {
 		return err
 	}
 	var watch sync.WaitGroup
-	watch.Go(func() { s.watch(ctx) })
+	var broken error // guarded by watch
+	watch.Go(func() {
+		if broken = brokers.Contain(func() error { s.watch(ctx); return nil }); broken != nil {
+			cancel()
+		}
+	})
 	defer watch.Wait()
 	defer cancel()
 	err := s.confirm()
@@ -82,7 +90,9 @@ func (s *session) run(ctx context.Context, l listener) error {
 	if s.silent.Load() {
 		return errSilent
 	}
-	return err
+	cancel()
+	watch.Wait()
+	return cmp.Or(broken, err)
 }
 
 // subscribe connects and asks for the name and the channels; the replies come later.

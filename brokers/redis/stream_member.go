@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -41,7 +42,7 @@ func (c *stream) Subscribe(ctx context.Context, s brokers.Subscription, sink bro
 	done := make(chan error, 1)
 	go func() {
 		defer q.Close()
-		done <- c.newMember(s, patterns, q).run(ctx)
+		done <- brokers.Contain(func() error { return c.newMember(s, patterns, q).run(ctx) })
 	}()
 	q.Feed(sink, c.late)
 	return <-done
@@ -110,22 +111,28 @@ func (c *stream) consumerName(subscription string) string {
 // run holds the subscription until ctx ends and everything is settled, then returns nil, or an error where it cannot
 // be had.
 func (m *member) run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	line, client := m.conn.ownLine(pollEvery)
 	m.client = client
 	defer m.conn.disown(client)
 	line.watch(ctx)
-	steward := newSteward(context.WithoutCancel(ctx), m)
+	defer line.unwatch()
+	steward := newSteward(context.WithoutCancel(ctx), m, fail)
+	defer steward.stop()
+	defer m.noteDenied(nil)
 	err := m.conn.retry(ctx, &m.trouble, func() error {
 		err := m.serve(ctx)
 		m.noteDenied(err)
 		return err
 	})
-	m.noteDenied(nil)
 	line.unwatch()
+	if broken := context.Cause(ctx); errors.As(broken, new(*brokers.PanicError)) {
+		err = broken
+	}
 	if err == nil {
 		m.leave(context.WithoutCancel(ctx))
 	}
-	steward.stop()
 	return err
 }
 

@@ -37,7 +37,7 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 	done := make(chan error, 1)
 	go func() {
 		defer m.conn.execs.Leave()
-		err := m.settleUntilTaken(ctx, bills)
+		err := brokers.Contain(func() error { return m.settleUntilTaken(ctx, bills) })
 		m.release(all) // what could not be settled comes again when its lease has run out
 		done <- err
 	}()

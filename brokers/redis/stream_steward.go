@@ -22,10 +22,15 @@ type steward struct {
 	done   sync.WaitGroup
 }
 
-func newSteward(ctx context.Context, m *member) *steward {
+// newSteward starts one. It calls failed where it can do its work no more.
+func newSteward(ctx context.Context, m *member, failed func(error)) *steward {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &steward{m: m, cancel: cancel}
-	s.done.Go(func() { s.run(ctx) })
+	s.done.Go(func() {
+		if err := brokers.Contain(func() error { s.run(ctx); return nil }); err != nil {
+			failed(err)
+		}
+	})
 	return s
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 const (
@@ -73,12 +75,21 @@ func (k *keeper) run(ctx context.Context, c *stream) {
 		case <-ctx.Done():
 			return
 		case <-owed.C:
-			c.announceOwed(ctx)
+			c.tend("channels", func() { c.announceOwed(ctx) })
 		case <-t.C:
-			c.trimAll(ctx, k.due(time.Now()))
+			c.tend("streams", func() { c.trimAll(ctx, k.due(time.Now())) })
 			t.Reset(trimEvery)
 		}
 	}
+}
+
+// tend does a round of a keeper's work. Nobody waits for it who could be told of a panic.
+func (c *stream) tend(what string, work func()) {
+	text := ""
+	if err := brokers.Contain(func() error { work(); return nil }); err != nil {
+		text = what + " are not looked after: " + err.Error()
+	}
+	c.warnings.set("tend:"+what, text)
 }
 
 // trimAll trims the streams of channels. A server that refuses that for one of them may do it for the others; the warning of it

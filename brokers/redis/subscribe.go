@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -53,7 +54,7 @@ func (c *conn) Subscribe(ctx context.Context, s brokers.Subscription, sink broke
 	done := make(chan error, 1)
 	go func() {
 		defer r.queue.Close()
-		done <- r.run(ctx)
+		done <- brokers.Contain(func() error { return r.run(ctx) })
 	}()
 	r.queue.Feed(sink, c.late, read)
 	return <-done
@@ -101,7 +102,7 @@ func (r *receiver) run(ctx context.Context) error {
 			if time.Since(started) >= steadyAfter {
 				attempt = -1
 			}
-		case refused(err) && !r.everReady:
+		case errors.As(err, new(*brokers.PanicError)), refused(err) && !r.everReady:
 			return err
 		case refused(err):
 			r.reportRefusal(err)

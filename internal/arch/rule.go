@@ -40,7 +40,7 @@ func (r Rule) Report(findings []Finding) string {
 func Rules() []Rule {
 	var all []Rule
 	for _, file := range [][]Rule{
-		importRules, linkRules, docRules, mentionRules, codeRules, testRules, textRules, moduleRules,
+		importRules, linkRules, docRules, mentionRules, codeRules, goroutineRules, testRules, textRules, moduleRules,
 	} {
 		all = append(all, file...)
 	}

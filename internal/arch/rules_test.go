@@ -107,6 +107,23 @@ var (
 			"[that](https://example.com). `make test` makes sure. We\nmake do.\n\n    make test\n", "README.md", "",
 			"bus/here.go", "package bus\n", "examples/x/main.go", "package main\n", "Makefile", "test: ## it\n\tgo test\n"), nil, nil},
 	},
+	"a driver's goroutine contains its panics": {
+		{"a go statement, and a group's", files("brokers/x/a.go", `package x
+
+func f() {
+	go g()
+	var w sync.WaitGroup
+	w.Go(func() { g() })
+}
+`), nil, []string{"brokers/x/a.go:4 f starts one", "brokers/x/a.go:6 f starts one"}},
+		{"what contains, what is listed, and who is no driver", files("brokers/x/a.go", `package x
+
+func f() {
+	go func() { done <- brokers.Contain(g) }()
+}
+`, "brokers/redis/stream_leave.go", "package redis\nfunc (m *member) moment() { go g() }\n", "brokers/a.go", "package brokers\nfunc f() { go g() }\n",
+			"brokers/x/a_test.go", "package x\nfunc f() { go g() }\n"), nil, nil},
+	},
 	"library code does not sleep": {
 		{"it sleeps", files("bus/a.go", "package bus\nimport t \"time\"\nfunc f() { t.Sleep(1) }\n"), nil,
 			[]string{"bus/a.go:3 time.Sleep"}},

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
 )
 
 // The delays between attempts to connect: exponential backoff with full jitter
@@ -128,7 +130,11 @@ func (l *Link[S]) run(ctx context.Context) {
 	for attempt := 0; Sleep(ctx, Backoff(attempt, rand.Float64())); attempt++ {
 		l.become(none, nil)
 		began := time.Now()
-		s, err := l.connect(ctx)
+		var s S
+		err := brokers.Contain(func() (err error) {
+			s, err = l.connect(ctx)
+			return err
+		})
 		if err != nil {
 			l.become(none, err)
 			continue

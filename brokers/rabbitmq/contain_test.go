@@ -1,0 +1,35 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/eventbus-go/eventbus/brokers"
+)
+
+// Suppose the client or we ourselves panic on a goroutine of the driver's: the process has other subscriptions.
+func TestAPanicOfTheDriverIsTheCallsError(t *testing.T) {
+	opened, err := brokers.Open(t.Context(), "amqp://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := opened.(*conn)
+	pub, sub := c.pub, c.sub
+	c.pub, c.sub = nil, nil // whoever uses them panics
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	panicked(t, c.Subscribe(ctx, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"a.b"}}, nil))
+	panicked(t, c.Ping(ctx))
+	c.pub, c.sub = pub, sub
+	_ = c.Close(ctx)
+}
+
+// panicked fails unless err is a panic that may be tried again.
+func panicked(t *testing.T, err error) {
+	t.Helper()
+	if p := new(brokers.PanicError); !errors.As(err, &p) || !retryable(err) {
+		t.Errorf("the error is %v", err)
+	}
+}
