@@ -13,6 +13,8 @@
 // [StartKafka] starts Apache Kafka, a single node in KRaft mode, out of its jars: see [EnvKafka]. Its fake for a test that
 // only needs the protocol is franz-go's.
 //
+// [NATSOptions].Clock and [RedisOptions].Clock start servers whose clock can be moved.
+//
 // [StartRabbitMQ] starts RabbitMQ, a single node, with an epmd of its own. There is no fake of it.
 //
 // Where EVENTBUS_TEST_RECORD names a file, each start appends one line to it, the broker such as "redis", "real" or

@@ -29,6 +29,8 @@ type NATSOptions struct {
 	TLS bool
 	// InProcess starts the server in this process: it cannot be frozen, and Kill shuts it down in good order.
 	InProcess bool
+	// Clock has the server's clock moved by SetClock. It is a program of its own, which is built where it is not there yet.
+	Clock bool
 	// Name is what the record calls it; StartNATS takes the test's name.
 	Name string
 }
@@ -45,6 +47,7 @@ type NATS struct {
 	mu       sync.Mutex
 	proc     *process
 	embedded *natsserver.Server
+	ahead    time.Duration // see SetClock
 }
 
 // LaunchNATS starts a nats-server and waits until it answers. Stop stops it.
@@ -52,7 +55,7 @@ func LaunchNATS(ctx context.Context, opts NATSOptions) (*NATS, error) {
 	n := &NATS{opts: opts}
 	var err error
 	if !opts.InProcess {
-		if n.program, err = natsProgram(ctx); err != nil {
+		if n.program, err = natsProgram(ctx, opts); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +96,13 @@ func (n *NATS) launch(ctx context.Context) error {
 		return n.embed(file)
 	}
 	logFile := filepath.Join(n.dir, "nats.log")
-	proc, err := startProcess(exec.Command(n.program, "-c", file, "-l", logFile))
+	cmd := exec.Command(n.program, "-c", file, "-l", logFile)
+	if n.opts.Clock {
+		if err := n.withClock(cmd); err != nil {
+			return err
+		}
+	}
+	proc, err := startProcess(cmd)
 	if err != nil {
 		return fmt.Errorf("testbroker: nats-server: %w", err)
 	}

@@ -18,12 +18,22 @@ const natsModule = "github.com/nats-io/nats-server/v2"
 
 var builtNATS struct {
 	sync.Mutex
-	path string
+	paths [2]string // without and with a clock
 }
 
-// NATSBuilt reports whether a nats-server program of go.mod's version was built already.
-func NATSBuilt(ctx context.Context) bool {
-	path, err := natsPath(ctx)
+// A natsPlace says where a program is kept.
+type natsPlace func(context.Context) (string, error)
+
+func (o NATSOptions) findProgram() natsPlace {
+	if o.Clock {
+		return natsClockPath
+	}
+	return natsPath
+}
+
+// builtBefore reports whether a program of go.mod's version was built already.
+func builtBefore(ctx context.Context, find natsPlace) bool {
+	path, err := find(ctx)
 	if err != nil {
 		return false
 	}
@@ -32,38 +42,46 @@ func NATSBuilt(ctx context.Context) bool {
 }
 
 // natsProgram returns the path of a nats-server, which it builds from its module where that was not done before: half a
-// minute on a small machine, once.
-func natsProgram(ctx context.Context) (string, error) {
+// minute on a small machine, once. The one with a clock is nats_clock.go's.
+func natsProgram(ctx context.Context, opts NATSOptions) (string, error) {
 	builtNATS.Lock()
 	defer builtNATS.Unlock()
-	if builtNATS.path != "" {
-		return builtNATS.path, nil
+	built, build := &builtNATS.paths[0], buildNATS
+	if opts.Clock {
+		built, build = &builtNATS.paths[1], buildNATSClock
 	}
-	path, err := natsPath(ctx)
+	if *built != "" {
+		return *built, nil
+	}
+	path, err := opts.findProgram()(ctx)
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(path); err != nil {
-		if err := buildNATS(ctx, path); err != nil {
+		if err := buildAside(ctx, path, build); err != nil {
 			return "", err
 		}
 	}
-	builtNATS.path = path
+	*built = path
 	return path, nil
 }
 
 // natsPath is where the program is kept: in the folder for what is downloaded and built, which git ignores.
 func natsPath(ctx context.Context) (string, error) {
+	root, err := moduleRoot(ctx)
+	return filepath.Join(root, ".cache", "bin", "nats-server-"+natsserver.VERSION), err
+}
+
+func moduleRoot(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("testbroker: go env: %w", err)
 	}
-	root := filepath.Dir(strings.TrimSpace(string(out)))
-	return filepath.Join(root, ".cache", "bin", "nats-server-"+natsserver.VERSION), nil
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
 }
 
-// buildNATS builds under another name and renames: the tests of several packages may build at the same time.
-func buildNATS(ctx context.Context, path string) error {
+// buildAside builds under another name and renames: the tests of several packages may build at the same time.
+func buildAside(ctx context.Context, path string, build func(ctx context.Context, dir, program string) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -73,11 +91,18 @@ func buildNATS(ctx context.Context, path string) error {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "nats-server")
+	if err := build(ctx, dir, program); err != nil {
+		return err
+	}
+	return os.Rename(program, path)
+}
+
+func buildNATS(ctx context.Context, _, program string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, natsModule)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("testbroker: building %s: %w\n%s", natsModule, err, &said)
 	}
-	return os.Rename(program, path)
+	return nil
 }

@@ -28,7 +28,7 @@ func StartNATS(tb testing.TB, opts NATSOptions) *NATS {
 // test is skipped: building one takes longer than a plain go test should.
 func RealNATS(tb testing.TB, opts NATSOptions) *NATS {
 	tb.Helper()
-	if !wantRealNATS(tb) {
+	if !wantRealNATS(tb, opts) {
 		tb.Skip("needs nats-server, which was not built (EVENTBUS_REQUIRE_REAL=1 builds it)")
 	}
 	return StartNATS(tb, opts)
@@ -38,10 +38,10 @@ func RealNATS(tb testing.TB, opts NATSOptions) *NATS {
 // was built before.
 func AnyNATS(tb testing.TB, opts NATSOptions) *NATS {
 	tb.Helper()
-	opts.InProcess = !wantRealNATS(tb)
+	opts.InProcess = !wantRealNATS(tb, opts)
 	return StartNATS(tb, opts)
 }
 
-func wantRealNATS(tb testing.TB) bool {
-	return os.Getenv(EnvRequireReal) == "1" || NATSBuilt(tb.Context())
+func wantRealNATS(tb testing.TB, opts NATSOptions) bool {
+	return os.Getenv(EnvRequireReal) == "1" || builtBefore(tb.Context(), opts.findProgram())
 }

@@ -3,6 +3,10 @@ package testbroker
 import (
 	"net"
 	"testing"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestAKilledNATSComesBackOnItsPort(t *testing.T) {
@@ -37,5 +41,35 @@ func TestANATSCanBeFrozenAndThawed(t *testing.T) {
 	}
 	if err := n.awaitReady(t.Context(), n.proc); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestTheClockOfANATSGoesOnFromWhereItIsSet(t *testing.T) {
+	n := RealNATS(t, NATSOptions{JetStream: true, Clock: true})
+	nc, err := natsgo.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		if err := n.SetClock(ahead); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off := info.TimeStamp.Sub(before) - ahead; off < -time.Second || info.TimeStamp.After(time.Now().Add(ahead+time.Second)) {
+			t.Errorf("%v ahead it is off by %v", ahead, off)
+		}
 	}
 }
