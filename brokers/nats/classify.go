@@ -59,6 +59,7 @@ func rejects(err error) bool {
 const (
 	codeTooMany    = 429                        // of a stream that is sent more than it can store
 	errAccountFull = jetstream.ErrorCode(10002) // of an account that has stored what it may
+	errInProcess   = jetstream.ErrorCode(10158) // of a message whose id is that of one which the replicas have yet to take
 )
 
 // noRoomYet reports whether a stream stored nothing because there was no room at that moment, although the server's code is one

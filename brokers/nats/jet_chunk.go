@@ -79,6 +79,8 @@ func outcomeOf(err error) brokers.Outcome {
 	switch {
 	case errors.As(err, &api) && noRoomYet(api):
 		return brokers.NotSent
+	case errors.As(err, &api) && api.ErrorCode == errInProcess:
+		return brokers.Unknown // the first of the two may yet fail
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500, rejects(err):
 		return brokers.Rejected
 	case errors.As(err, new(badChannel)), errors.As(err, new(bodyTooLong)),
