@@ -73,6 +73,12 @@
 // server has to keep an order, one message in flight (MaxAckPending 1) or one member that gets all (a pinned client), is no
 // sharing of the work. On core NATS a key keeps its order, since one connection carries it.
 //
+// # Clocks
+//
+// JetStream counts delays and leases by its server's clock. Where that jumps, the members of a group tell it again how long what they
+// have sent back is to wait by their own clocks, and send back what comes early; no handler sees that, and it is no attempt. What a
+// member that is gone had sent back comes early then.
+//
 // # How it works
 //
 // A link holds one connection after the other: one for what is published, one for what is received. The client's own

@@ -44,6 +44,8 @@ type feed struct {
 	existed bool      // the consumer was there once, as far as this process knows
 	floor   uint64    // all messages of the stream up to this one were settled, as far as this process knows
 	last    uint64    // the last message that was received
+	clock   reading   // of the server, the last one
+	jolt    jolt
 
 	// Of the current session:
 	sub     *natsgo.Subscription
@@ -80,6 +82,7 @@ func newFeeds(s brokers.Subscription, patterns []brokers.Pattern, set jetSetting
 // attach makes sure that there is a stream and a consumer. It reports whether the consumer had to be made although it
 // was there before, and whether its stream had to be, too.
 func (f *feed) attach(ctx context.Context, js jetstream.JetStream, held *leases) (again, emptied bool, err error) {
+	sent := time.Now()
 	if f.stream, err = f.set.ensureStream(ctx, js, f.key); err != nil {
 		return false, false, err
 	}
@@ -91,6 +94,9 @@ func (f *feed) attach(ctx context.Context, js jetstream.JetStream, held *leases)
 	created := stream.CachedInfo().Created
 	emptied = f.existed && !created.Equal(f.created)
 	f.created = created
+	if emptied {
+		held.forgetDelays(f.stream)
+	}
 	consumer, err := js.Consumer(ctx, f.stream, f.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		if f.group != "" && !f.set.create {
@@ -107,7 +113,11 @@ func (f *feed) attach(ctx context.Context, js jetstream.JetStream, held *leases)
 		return again, emptied, setupFault(err)
 	}
 	f.existed = true
-	f.learn(consumer.CachedInfo(), emptied)
+	info := consumer.CachedInfo()
+	if f.clock.got.IsZero() { // else the next look compares, and can put right what it finds
+		f.readClock(reading{sent, time.Now(), info.TimeStamp})
+	}
+	f.learn(info, emptied)
 	return again, emptied, nil
 }
 
@@ -193,17 +203,19 @@ func (f *feed) status(m *natsgo.Msg) error {
 	return nil
 }
 
-// poll asks the server for the consumer's state: it may have been deleted without a word, and the floor moves.
-func (f *feed) poll(ctx context.Context, js jetstream.JetStream) error {
+// poll asks the server for the consumer's state: it may have been deleted without a word, the floor moves, and so does its clock.
+func (f *feed) poll(ctx context.Context, js jetstream.JetStream) (info *jetstream.ConsumerInfo, jumped time.Duration, err error) {
+	sent := time.Now()
 	consumer, err := js.Consumer(ctx, f.stream, f.name)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
-		return errConsumerGone
+		return nil, 0, errConsumerGone
 	case err != nil:
-		return err
+		return nil, 0, err
 	}
-	f.floor = max(f.floor, consumer.CachedInfo().AckFloor.Stream)
-	return nil
+	info = consumer.CachedInfo()
+	f.floor = max(f.floor, info.AckFloor.Stream)
+	return info, f.readClock(reading{sent, time.Now(), info.TimeStamp}), nil
 }
 
 // position is where a message is kept, for logs.

@@ -24,6 +24,7 @@ func nakAfter(d time.Duration) []byte {
 
 // A lease is a delivery that is not settled.
 type lease struct {
+	count
 	token uint64
 	reply string
 	place place
@@ -38,47 +39,63 @@ type place struct {
 // leases are those of one subscription.
 type leases struct {
 	mu      sync.Mutex
-	next    uint64
+	last    uint64 // token
 	byToken map[uint64]*lease
 	byPlace map[place]*lease
+	delayed map[place]delay
 	asked   int           // settlements that the server has not confirmed
 	changed chan struct{} // has an element when some were settled
 }
 
 func newLeases() *leases {
-	return &leases{byToken: make(map[uint64]*lease), byPlace: make(map[place]*lease), changed: make(chan struct{}, 1)}
+	return &leases{
+		byToken: make(map[uint64]*lease), byPlace: make(map[place]*lease), delayed: make(map[place]delay),
+		changed: make(chan struct{}, 1),
+	}
 }
 
-// add notes a delivery and returns its token. A message that is leased already came again because its lease ran out, while
-// the connection was lost for example: what has it goes on, with the new lease, and ok is false.
-func (l *leases) add(at place, reply string) (token uint64, ok bool) {
+// add notes a delivery and returns its token, and how many deliveries of the message no handler has seen. A message that is leased
+// already came again because its lease ran out, while the connection was lost for example: what has it goes on, with the new
+// lease, and ok is false.
+func (l *leases) add(from origin, reply string) (token uint64, unseen int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old := l.byPlace[at]; old != nil {
-		old.reply = reply
-		return old.token, false
+	if old := l.byPlace[from.place]; old != nil {
+		old.count, old.reply = old.next(from.attempt), reply
+		old.unseen++
+		return old.token, old.unseen, false
 	}
-	l.next++
-	n := &lease{token: l.next, reply: reply, place: at}
-	l.byToken[n.token], l.byPlace[at] = n, n
-	return n.token, true
+	l.last++
+	n := &lease{count: l.resumed(from), token: l.last, reply: reply, place: from.place}
+	l.byToken[n.token], l.byPlace[from.place] = n, n
+	return n.token, n.unseen, true
 }
 
 // end forgets a lease and returns its reply subject; false where it is not there.
 func (l *leases) end(token uint64) (reply string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.remove(token)
+	old := l.remove(token)
+	if old == nil {
+		return "", false
+	}
+	return old.reply, true
 }
 
-// settle is end for a lease whose answer the server has yet to confirm: answered follows.
-func (l *leases) settle(token uint64) (reply string, ok bool) {
+// settle is end for a lease whose answer the server has yet to confirm: answered follows. Where the message is to be delivered
+// again after a while, that is remembered.
+func (l *leases) settle(token uint64, after time.Duration) (reply string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if reply, ok = l.remove(token); ok {
-		l.asked++
+	old := l.remove(token)
+	if old == nil {
+		return "", false
 	}
-	return reply, ok
+	l.asked++
+	if after > 0 {
+		l.remember(old.place, delay{count: old.count, reply: old.reply, due: time.Now().Add(after)})
+	}
+	return old.reply, true
 }
 
 // answered says that the server has confirmed n settlements, or never will.
@@ -89,15 +106,14 @@ func (l *leases) answered(n int) {
 	l.signal()
 }
 
-// remove is end; l.mu is held.
-func (l *leases) remove(token uint64) (reply string, ok bool) {
+// remove forgets a lease and returns it; nil where it is not there. l.mu is held.
+func (l *leases) remove(token uint64) *lease {
 	old := l.byToken[token]
-	if old == nil {
-		return "", false
+	if old != nil {
+		delete(l.byToken, token)
+		delete(l.byPlace, old.place)
 	}
-	delete(l.byToken, token)
-	delete(l.byPlace, old.place)
-	return old.reply, true
+	return old
 }
 
 // signal says that some were settled.

@@ -28,15 +28,16 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 	var wrong error
 	answers := make([]answer, 0, len(list))
 	for _, one := range list {
+		text, after := settlement(one)
 		reply, ok := "", one.Token.Ref == any(m)
 		if ok {
-			reply, ok = m.leases.settle(one.Token.Seq)
+			reply, ok = m.leases.settle(one.Token.Seq, after)
 		}
 		if !ok {
 			wrong = tokenError{one.Token}
 			continue
 		}
-		answers = append(answers, answer{reply, answerText(one)})
+		answers = append(answers, answer{reply, text})
 	}
 	if len(answers) == 0 {
 		return wrong
@@ -57,14 +58,16 @@ type answer struct {
 	text  []byte
 }
 
-func answerText(s brokers.Settlement) []byte {
+// settlement returns the text of the answer that settles a delivery, and after how long it is to be delivered again.
+func settlement(s brokers.Settlement) (text []byte, after time.Duration) {
 	switch s.Verdict {
 	case brokers.Ack:
-		return ackAck
+		return ackAck, 0
 	case brokers.Terminate:
-		return ackTerm
+		return ackTerm, 0
 	default:
-		return nakAfter(max(redeliverMin, s.After))
+		after = max(redeliverMin, s.After)
+		return nakAfter(after), after
 	}
 }
 
@@ -116,6 +119,11 @@ func (m *member) leave(ctx context.Context, s *session, in chan *natsgo.Msg) {
 		for _, f := range m.feeds {
 			_ = f.sub.Unsubscribe() // it fails where the session is over, and then there is nothing to undo
 		}
+		m.checked = true
+		defer func() { m.checked = false }()
+		if m.takeHeld(s) != nil {
+			return
+		}
 		for len(in) > 0 {
 			if m.takeAll(s, <-in, in) != nil {
 				return
@@ -134,6 +142,10 @@ func (m *member) leave(ctx context.Context, s *session, in chan *natsgo.Msg) {
 		return
 	}
 	var back []answer
+	for _, msg := range m.held {
+		back = append(back, answer{msg.Reply, ackNak})
+	}
+	m.held, m.checks = nil, nil
 	for len(in) > 0 {
 		if msg := <-in; msg.Reply != "" {
 			back = append(back, answer{msg.Reply, ackNak})

@@ -60,6 +60,10 @@ type member struct {
 	everReady bool
 	since     time.Time // when the feeds were last known to be well
 	trouble   string    // what was reported last
+
+	held    []*natsgo.Msg    // what waits for a look at the clock: see hold
+	checks  <-chan time.Time // when that is
+	checked bool             // nothing is held for now
 }
 
 // run holds the subscription until ctx ends and everything is settled, then returns nil, or an error where it cannot be had.
@@ -184,11 +188,16 @@ func (m *member) receive(ctx context.Context, s *session, js jetstream.JetStream
 				return nil
 			}
 		case <-m.leases.changed:
+		case <-m.checks:
+			if err := m.checkHeld(ctx, s, js); err != nil {
+				return nil
+			}
 		case <-renew.C:
 			m.renew(s)
+			m.remind(s)
 		case <-look.C:
-			if polls++; m.quiet() || polls%2 == 0 {
-				if err := m.poll(ctx, js); err != nil {
+			if polls++; m.quiet() || polls%2 == 0 || m.leases.waiting() {
+				if err := m.poll(ctx, s, js); err != nil {
 					return nil
 				}
 			}
@@ -213,7 +222,7 @@ func (m *member) renewal() time.Duration {
 
 // ask requests as many messages as there is room for, once that is worth a request.
 func (m *member) ask(s *session) error {
-	room := m.prefetch - m.leases.count()
+	room := m.prefetch - m.leases.count() - len(m.held)
 	for _, f := range m.feeds {
 		room -= f.asked
 	}
@@ -267,16 +276,19 @@ func (m *member) take(s *session, msg *natsgo.Msg, d *brokers.Delivery) (bool, e
 	if !matchesAny(m.patterns, msg.Subject) {
 		return false, s.nc.Publish(msg.Reply, ackAck)
 	}
-	attempt, wait := early(msg.Header, from.attempt, time.Now())
+	if m.hold(msg, from) {
+		return false, nil
+	}
+	attempt, wait := m.wait(f, msg, from)
 	if wait > 0 {
 		return false, s.nc.Publish(msg.Reply, nakAfter(wait))
 	}
-	token, ok := m.leases.add(from.place, msg.Reply)
+	token, unseen, ok := m.leases.add(from, msg.Reply)
 	if !ok {
 		return false, nil
 	}
 	m.conn.unsettled.Add(1)
-	d.Attempt, d.Position = attempt, from.position()
+	d.Attempt, d.Position = max(1, attempt-unseen), from.position()
 	d.Token, d.Settler = brokers.Token{Ref: m, Seq: token}, m
 	read(d, msg, m.maxBytes)
 	return true, nil
@@ -300,21 +312,6 @@ func matchesAny(patterns []brokers.Pattern, channel string) bool {
 	return false
 }
 
-// early returns how much longer a message has to wait for its NotBefore, and which attempt it is: the server counts the
-// delivery that was sent back, the handler does not. Where the first delivery came late enough, the second attempt counts
-// as the first.
-func early(h natsgo.Header, delivered int, now time.Time) (attempt int, wait time.Duration) {
-	text := value(h, headerNotBefore)
-	if text == "" {
-		return delivered, 0
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return delivered, 0
-	}
-	return max(1, delivered-1), max(0, at.Sub(now))
-}
-
 // renew prolongs the leases.
 func (m *member) renew(s *session) {
 	for _, reply := range m.leases.replies() {
@@ -335,12 +332,12 @@ func (m *member) quiet() bool {
 	return found
 }
 
-// poll looks whether the consumers are there. It returns errConsumerGone where one is not.
-func (m *member) poll(ctx context.Context, js jetstream.JetStream) error {
+// poll looks whether the consumers are there, and at their server's clock. It returns errConsumerGone where one is not.
+func (m *member) poll(ctx context.Context, s *session, js jetstream.JetStream) error {
 	ctx, cancel := context.WithTimeout(ctx, m.conn.set.dialTimeout)
 	defer cancel()
 	for _, f := range m.feeds {
-		if err := f.poll(ctx, js); errors.Is(err, errConsumerGone) {
+		if err := m.look(ctx, s, js, f); errors.Is(err, errConsumerGone) {
 			return err
 		}
 	}

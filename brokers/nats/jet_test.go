@@ -112,6 +112,7 @@ func TestAHandlerThatTakesLeasesRunsOnce(t *testing.T) {
 	r := newRecorder()
 	r.SettleNothing()
 	subscribe(t, c, r, brokers.Subscription{Name: "s", Group: "g", Channels: []string{"long.a"}})
+	t.Cleanup(func() { letGo(r) })
 	if err := c.Publish(t.Context(), numbered(0, 1, "long.a")); err != nil {
 		t.Fatal(err)
 	}

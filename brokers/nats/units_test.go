@@ -140,12 +140,13 @@ func TestAMessageThatIsTooEarlyWaitsAndItsAttemptsCountFromOne(t *testing.T) {
 
 func TestALeaseThatCameAgainIsNotDeliveredAgain(t *testing.T) {
 	l := newLeases()
-	at := place{"S", 7}
-	token, ok := l.add(at, "first")
+	from := origin{place{"S", 7}, 1}
+	token, _, ok := l.add(from, "first")
 	if !ok {
 		t.Fatal("the first delivery was refused")
 	}
-	if again, ok := l.add(at, "second"); ok || again != token {
+	from.attempt = 2
+	if again, _, ok := l.add(from, "second"); ok || again != token {
 		t.Fatal("the second delivery was taken for another message")
 	}
 	if reply, ok := l.end(token); !ok || reply != "second" {
@@ -166,6 +167,7 @@ func TestAnAckThatRefusesSaysWhetherTheMessageIsToBeSentAgain(t *testing.T) {
 		{400, 10002, "resource limits exceeded for account", brokers.NotSent},
 		{503, 10023, "insufficient resources", brokers.NotSent},
 		{503, 10077, "maximum bytes exceeded", brokers.NotSent},
+		{409, 10158, "duplicate message id is in process", brokers.Unknown},
 		{400, 10054, "message size exceeds maximum allowed", brokers.Rejected},
 		{400, 10109, "invalid operation on sealed stream", brokers.Rejected},
 	} {
@@ -174,7 +176,7 @@ func TestAnAckThatRefusesSaysWhetherTheMessageIsToBeSentAgain(t *testing.T) {
 		if got := outcomeOf(err); got != tt.want {
 			t.Errorf("%v: %v, want %v", err, got, tt.want)
 		}
-		if tt.want == brokers.NotSent && !retryable(err) {
+		if tt.want != brokers.Rejected && !retryable(err) {
 			t.Errorf("%v is to be sent again, and is said not to go away", err)
 		}
 	}
