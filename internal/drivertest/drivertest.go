@@ -4,6 +4,7 @@ package drivertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -50,7 +51,12 @@ func Subscribe(tb testing.TB, c brokers.Conn, sink Sink, s brokers.Subscription)
 	go func() { done <- c.Subscribe(ctx, s, sink) }()
 	end = sync.OnceValue(func() error {
 		cancel()
-		return <-done
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(time.Minute):
+			return errors.New("it has not returned a minute after its context ended: is a delivery left unsettled?")
+		}
 	})
 	tb.Cleanup(func() {
 		if err := end(); err != nil {
