@@ -80,6 +80,10 @@ type member struct {
 	byKey   map[string]*source
 	count   int // of leases
 	changed chan struct{}
+
+	// claims has an element while leases are prolonged or given back: the one sent before the other and executed after it would
+	// undo it, and take back what another member may have by then.
+	claims chan struct{}
 }
 
 func (c *stream) newMember(s brokers.Subscription, patterns []brokers.Pattern, q *handover.Queue) *member {
@@ -87,7 +91,8 @@ func (c *stream) newMember(s brokers.Subscription, patterns []brokers.Pattern, q
 		conn: c, group: s.Group, consumer: c.consumerName(s.Name), start: s.Start, prefetch: s.Prefetch, queue: q,
 		read:  entryReader{format: c.set.stream.format, maxBytes: s.MaxBytes},
 		names: newNames(c, patterns), byKey: make(map[string]*source), changed: make(chan struct{}, 1),
-		size: 1 << 10,
+		claims: make(chan struct{}, 1),
+		size:   1 << 10,
 	}
 	if m.prefetch <= 0 {
 		m.prefetch = c.set.stream.prefetch

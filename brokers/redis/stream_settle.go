@@ -155,10 +155,15 @@ const longAgo = 365 * 24 * time.Hour
 // giveBack lets other members have what is not settled, at once. undone is 1 where the sink has not even seen it: the
 // attempt does not count then.
 func (m *member) giveBack(ctx context.Context, client *goredis.Client, s *source, leases []*lease, undone int) error {
-	byAttempt := make(map[int][]*lease)
-	for _, l := range leases {
-		byAttempt[l.attempt] = append(byAttempt[l.attempt], l)
+	if len(leases) == 0 {
+		return nil
 	}
+	end, err := m.claiming(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	byAttempt := m.endLeases(leases)
 	for attempt, same := range byAttempt {
 		args := withIDs(same, "xclaim", s.key, m.group, m.consumer, 0)
 		args = append(args, "idle", longAgo.Milliseconds(), "retrycount", max(0, attempt-undone), "justid")
@@ -167,4 +172,16 @@ func (m *member) giveBack(ctx context.Context, client *goredis.Client, s *source
 		}
 	}
 	return nil
+}
+
+// endLeases ends the prolonging of leases, and returns them by their attempt.
+func (m *member) endLeases(leases []*lease) map[int][]*lease {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	byAttempt := make(map[int][]*lease)
+	for _, l := range leases {
+		l.back = true
+		byAttempt[l.attempt] = append(byAttempt[l.attempt], l)
+	}
+	return byAttempt
 }

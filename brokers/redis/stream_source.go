@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
@@ -38,6 +39,7 @@ type lease struct {
 	id      entryID
 	attempt int
 	over    bool // its settlement has begun
+	back    bool // it is given back, and no longer prolonged
 }
 
 // newSource returns the source of a channel.
@@ -130,10 +132,22 @@ func (m *member) heldIDs(s *source) []entryID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ids := make([]entryID, 0, len(s.held))
-	for id := range s.held {
-		ids = append(ids, id)
+	for id, l := range s.held {
+		if !l.back {
+			ids = append(ids, id)
+		}
 	}
 	return ids
+}
+
+// claiming takes the turn of who sends claims, and returns what ends it; an error where ctx ends before.
+func (m *member) claiming(ctx context.Context) (end func(), err error) {
+	select {
+	case m.claims <- struct{}{}:
+		return func() { <-m.claims }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // holds reports whether an entry of a source is held.

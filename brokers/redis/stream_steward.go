@@ -69,8 +69,13 @@ func (s *steward) run(ctx context.Context) {
 	}
 }
 
-// prolong prolongs the leases of everything that is held.
+// prolong prolongs the leases of everything that is held and not given back.
 func (s *steward) prolong(ctx context.Context) error {
+	end, err := s.m.claiming(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	pipe := s.m.conn.pub.Pipeline()
 	for _, src := range s.m.all() {
 		for _, one := range []*source{src, src.parked} {
