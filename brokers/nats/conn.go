@@ -99,7 +99,7 @@ func (c *base) Ping(ctx context.Context) error {
 			return err
 		})
 	}()
-	return outcome(ctx, done)
+	return lifetime.Outcome(ctx, done)
 }
 
 // disconnect ends the sessions, and with them what the goroutines of calls that gave up are waiting for.
@@ -107,38 +107,9 @@ func (c *base) disconnect(ctx context.Context) error {
 	execs := c.execs.Close()
 	pub, sub := c.pub.Close(), c.sub.Close()
 	for _, done := range []<-chan struct{}{pub, sub, execs} {
-		if err := await(ctx, done); err != nil {
+		if err := lifetime.Await(ctx, done); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// await returns nil once done is closed, or ctx's error where ctx ended first.
-func await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-	case <-ctx.Done():
-		select {
-		case <-done: // both have
-		default:
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// outcome returns what done yields, or ctx's error where ctx ended first.
-func outcome(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		select {
-		case err := <-done: // suppose both were there: what is done must not be reported as given up
-			return err
-		default:
-			return ctx.Err()
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 // A core is a brokers.Conn over core NATS.
@@ -35,12 +36,12 @@ func (c *core) Close(ctx context.Context) error {
 func (c *core) close(ctx context.Context) error {
 	calls := c.calls.Close()
 	c.subs.End()
-	late := await(ctx, calls)
+	late := lifetime.Await(ctx, calls)
 	if late != nil {
 		close(c.late)
 	}
 	if err := c.disconnect(ctx); late == nil {
 		return err
 	}
-	return await(ctx, calls)
+	return lifetime.Await(ctx, calls)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 // jetPromises are those of JetStream. Members of a group pull from one consumer at the same time, and nothing keeps two
@@ -68,7 +69,7 @@ func (c *jet) Close(ctx context.Context) error {
 func (c *jet) close(ctx context.Context) error {
 	calls := c.calls.Close()
 	c.subs.End()
-	late := await(ctx, calls)
+	late := lifetime.Await(ctx, calls)
 	left := c.unsettled.Load()
 	if late != nil {
 		close(c.late)
@@ -86,7 +87,7 @@ func (c *jet) close(ctx context.Context) error {
 	case left > 0:
 		return fmt.Errorf("%d deliveries are not settled: %w", left, late)
 	default:
-		return await(ctx, calls)
+		return lifetime.Await(ctx, calls)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 var (
@@ -37,7 +38,7 @@ func (c *jet) manage(ctx context.Context, f func(ctx context.Context, js jetstre
 			return err
 		})
 	}()
-	return outcome(ctx, done)
+	return lifetime.Outcome(ctx, done)
 }
 
 // manage calls f, whose context ends with the first denial of a request to JetStream.

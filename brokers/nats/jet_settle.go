@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 // redeliverMin is the least delay before a redelivery, whatever is asked for: without any, an event that always fails
@@ -81,7 +82,7 @@ func (m *member) answer(ctx context.Context, answers []answer) error {
 		defer m.conn.execs.Leave()
 		done <- brokers.Contain(func() error { return m.sendUntilRead(ctx, answers) })
 	}()
-	return outcome(ctx, done)
+	return lifetime.Outcome(ctx, done)
 }
 
 // sendUntilRead sends answers, over one session after the other, until the server has read them. An answer that is read twice

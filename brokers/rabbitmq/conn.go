@@ -138,7 +138,7 @@ func (c *conn) exec(ctx context.Context, f func() error) error {
 		defer c.execs.Leave()
 		done <- brokers.Contain(f)
 	}()
-	return outcome(ctx, done)
+	return lifetime.Outcome(ctx, done)
 }
 
 // Close stops fetching, waits until all deliveries are settled or ctx ends, and disconnects: what is not settled then is given
@@ -152,7 +152,7 @@ func (c *conn) Close(ctx context.Context) error {
 func (c *conn) close(ctx context.Context) error {
 	calls := c.calls.Close()
 	c.subs.End()
-	late := await(ctx, calls)
+	late := lifetime.Await(ctx, calls)
 	left := c.unsettled.Load()
 	if late != nil {
 		close(c.late)
@@ -170,7 +170,7 @@ func (c *conn) close(ctx context.Context) error {
 	case left > 0:
 		return fmt.Errorf("%d deliveries are not settled: %w", left, late)
 	default:
-		return await(ctx, calls)
+		return lifetime.Await(ctx, calls)
 	}
 }
 
@@ -179,38 +179,9 @@ func (c *conn) disconnect(ctx context.Context) error {
 	execs := c.execs.Close()
 	pub, sub := c.pub.Close(), c.sub.Close()
 	for _, done := range []<-chan struct{}{pub, sub, execs} {
-		if err := await(ctx, done); err != nil {
+		if err := lifetime.Await(ctx, done); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// await returns nil once done is closed, or ctx's error where ctx ended first.
-func await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-	case <-ctx.Done():
-		select {
-		case <-done: // both have
-		default:
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// outcome returns what done yields, or ctx's error where ctx ended first.
-func outcome(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		select {
-		case err := <-done: // suppose both were there: what is done must not be reported as given up
-			return err
-		default:
-			return ctx.Err()
-		}
-	}
 }

@@ -13,29 +13,6 @@ import (
 	"github.com/eventbus-go/eventbus/brokers"
 )
 
-// Suppose what a call waits for is there, and so is its context's end: what is done must not be reported as given up.
-func TestWhatIsDoneIsNotGivenUp(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	closed, done := make(chan struct{}), make(chan error, 1)
-	close(closed)
-	for range 1000 {
-		done <- nil
-		if err := outcome(ctx, done); err != nil {
-			t.Fatalf("what is done is %v", err)
-		}
-		if err := await(ctx, closed); err != nil {
-			t.Fatalf("what was awaited is %v", err)
-		}
-	}
-	if err := outcome(ctx, done); !errors.Is(err, context.Canceled) {
-		t.Errorf("what is not done is %v", err)
-	}
-	if err := await(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("what never comes is %v", err)
-	}
-}
-
 // Suppose the connection ends right after the server has returned what no queue wants: what was returned is known by then, whichever
 // the pipe sees first.
 func TestWhatWasReturnedBeforeTheEndIsKnown(t *testing.T) {

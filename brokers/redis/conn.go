@@ -176,7 +176,7 @@ func (c *conn) call(ctx context.Context, f func(context.Context) error) error {
 		defer c.execs.Leave()
 		done <- brokers.Contain(func() error { return f(ctx) })
 	}()
-	return outcome(ctx, done)
+	return lifetime.Outcome(ctx, done)
 }
 
 // Close ends the subscriptions, waits for the calls that are under way until ctx ends, and disconnects.
@@ -189,14 +189,14 @@ func (c *conn) Close(ctx context.Context) error {
 func (c *conn) close(ctx context.Context) error {
 	calls := c.calls.Close()
 	c.subs.End()
-	if await(ctx, calls) != nil {
+	if lifetime.Await(ctx, calls) != nil {
 		close(c.late)
 	}
 	execs := c.disconnect()
-	if err := await(ctx, calls); err != nil {
+	if err := lifetime.Await(ctx, calls); err != nil {
 		return err
 	}
-	return await(ctx, execs)
+	return lifetime.Await(ctx, execs)
 }
 
 // disconnect closes what Open connected. It returns a channel that is closed once no exec is left. Nobody waits for
@@ -212,33 +212,4 @@ func (c *conn) disconnect() <-chan struct{} {
 	c.dials.End()
 	c.free.unwatch()
 	return execs
-}
-
-// await returns nil once done is closed, or ctx's error where ctx ended first.
-func await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-	case <-ctx.Done():
-		select {
-		case <-done: // both have
-		default:
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// outcome returns what done yields, or ctx's error where ctx ended first.
-func outcome(ctx context.Context, done <-chan error) error {
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		select {
-		case err := <-done: // suppose both were there: what is done must not be reported as given up
-			return err
-		default:
-			return ctx.Err()
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 func init() {
@@ -91,7 +92,7 @@ func (c *stream) close(ctx context.Context) error {
 	c.keeper.cancel()
 	calls := c.calls.Close()
 	c.subs.End()
-	late := await(ctx, calls)
+	late := lifetime.Await(ctx, calls)
 	left := c.unsettled.Load()
 	if late != nil {
 		close(c.late)
@@ -105,13 +106,13 @@ func (c *stream) close(ctx context.Context) error {
 	execs := c.disconnect()
 	switch {
 	case late == nil:
-		if err := await(ctx, execs); err != nil {
+		if err := lifetime.Await(ctx, execs); err != nil {
 			return err
 		}
-		return await(ctx, c.keeper.done) // which may have waited for the server until the disconnection
+		return lifetime.Await(ctx, c.keeper.done) // which may have waited for the server until the disconnection
 	case left > 0:
 		return fmt.Errorf("%d deliveries are not settled: %w", left, late)
 	default:
-		return await(ctx, calls)
+		return lifetime.Await(ctx, calls)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/eventbus-go/eventbus/brokers"
+	"github.com/eventbus-go/eventbus/internal/lifetime"
 )
 
 // errToken says that a token is none of the subscription's that wait to be settled.
@@ -41,7 +42,7 @@ func (m *member) Settle(ctx context.Context, list []brokers.Settlement) error {
 		m.release(all) // what could not be settled comes again when its lease has run out
 		done <- err
 	}()
-	if err := outcome(ctx, done); err != nil {
+	if err := lifetime.Outcome(ctx, done); err != nil {
 		return err
 	}
 	return wrong
